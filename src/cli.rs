@@ -1,0 +1,228 @@
+//! The command line: one table of options, from which it is read and described and which
+//! trackalert(1) is held against.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use getopts::{Fail, Matches};
+
+use crate::error::{Error, Result};
+
+/// An option of the command line.
+pub struct Opt {
+    pub short: &'static str,
+    pub long: &'static str,
+    /// What its argument is called, if it takes one.
+    pub argument: Option<&'static str>,
+    /// One sentence, the first of the option's entry in the manual page.
+    pub help: &'static str,
+}
+
+const fn flag(short: &'static str, long: &'static str, help: &'static str) -> Opt {
+    Opt { short, long, argument: None, help }
+}
+
+const fn with(short: &'static str, long: &'static str, argument: &'static str, help: &'static str) -> Opt {
+    Opt { short, long, argument: Some(argument), help }
+}
+
+/// Every option.
+pub static OPTIONS: &[Opt] = &[
+    with("C", "config", "FILE", "Load the configuration from a file."),
+    flag("s", "systemd", "Run in the foreground without a console, for a supervisor."),
+    flag("d", "daemon", "Run in the background."),
+    with("p", "pidfile", "FILE", "Write the number of the process to a file and lock it."),
+    flag("D", "docker", "Run in the foreground and log to stdout with the time."),
+    with("f", "facility", "NAME", "Log to this facility of syslog."),
+    with("l", "loglevel", "NUMBER", "Log to stdout up to this level, from 0 to 7."),
+    flag("v", "verbose", "Log more, and every report."),
+    flag("t", "check-config", "Run the configuration without starting anything."),
+    flag("V", "version", "Print the version."),
+    flag("h", "help", "Describe the options."),
+];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    Help,
+    Version,
+    /// Run the configuration and start nothing.
+    Check(Options),
+    /// Run the daemon.
+    Serve(Options),
+}
+
+/// How the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the foreground without a console.
+    Foreground,
+    /// The same, with the time before each line on stdout.
+    Docker,
+    /// In the background.
+    Daemon,
+    /// In the foreground with a Lua prompt, or as a filter for commands.
+    Prompt,
+}
+
+/// What an action needs to know.
+#[derive(Debug, PartialEq)]
+pub struct Options {
+    pub config: Option<PathBuf>,
+    pub mode: Mode,
+    pub pid_file: Option<PathBuf>,
+    pub facility: Option<String>,
+    /// A level of syslog.
+    pub level: Option<u8>,
+    pub verbose: bool,
+}
+
+/// Reads the command line, without the name of the program.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
+    let found = options().parse(args).map_err(explain)?;
+    if let Some(extra) = found.free.first() {
+        return Err(Error::Usage(format!("{extra}: not an option")));
+    }
+    if found.opt_present("help") {
+        return Ok(Action::Help);
+    }
+    if found.opt_present("version") {
+        return Ok(Action::Version);
+    }
+    let options = Options {
+        config: found.opt_str("config").map(PathBuf::from),
+        mode: mode(&found)?,
+        pid_file: found.opt_str("pidfile").map(PathBuf::from),
+        facility: found.opt_str("facility"),
+        level: found.opt_str("loglevel").map(|text| level(&text)).transpose()?,
+        verbose: found.opt_present("verbose"),
+    };
+    Ok(if found.opt_present("check-config") { Action::Check(options) } else { Action::Serve(options) })
+}
+
+fn options() -> getopts::Options {
+    let mut options = getopts::Options::new();
+    for option in OPTIONS {
+        match option.argument {
+            Some(name) => options.optopt(option.short, option.long, option.help, name),
+            None => options.optflagmulti(option.short, option.long, option.help),
+        };
+    }
+    options
+}
+
+fn mode(found: &Matches) -> Result<Mode> {
+    match (found.opt_present("daemon"), found.opt_present("docker"), found.opt_present("systemd")) {
+        (true, false, false) => Ok(Mode::Daemon),
+        (true, _, _) => Err(Error::Usage("-d runs in the background, -s and -D in the foreground".into())),
+        (_, true, _) => Ok(Mode::Docker),
+        (_, _, true) => Ok(Mode::Foreground),
+        _ => Ok(Mode::Prompt),
+    }
+}
+
+fn level(text: &str) -> Result<u8> {
+    let level = text.parse().ok().filter(|level| *level <= 7);
+    level.ok_or_else(|| Error::Refused(format!("Bad log level ({text}) - must be an integer from 0 to 7")))
+}
+
+fn explain(fail: Fail) -> Error {
+    let dashed =
+        |name: String| if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") };
+    Error::Usage(match fail {
+        Fail::UnrecognizedOption(name) => format!("{}: no such option", dashed(name)),
+        Fail::ArgumentMissing(name) => format!("{}: needs an argument", dashed(name)),
+        Fail::UnexpectedArgument(name) => format!("{}: takes no argument", dashed(name)),
+        Fail::OptionDuplicated(name) => format!("{}: given twice", dashed(name)),
+        Fail::OptionMissing(name) => format!("{}: missing", dashed(name)),
+    })
+}
+
+/// What `-h` prints.
+pub fn usage() -> String {
+    options().usage("Usage: trackalert [OPTION]...\n\nTrack logins and alert on abuse. See trackalert(1).")
+}
+
+/// What `-V` prints.
+pub fn version() -> String {
+    format!("trackalert {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The configuration when the command line names none: the first of these that is there.
+pub fn default_config<'a>() -> Option<&'a Path> {
+    const PLACES: [&str; 3] =
+        ["/etc/wforce/trackalert.conf", "/etc/trackalert/trackalert.conf", "/etc/trackalert.conf"];
+    PLACES.into_iter().map(Path::new).find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Action> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_command_line_is_read() {
+        let expected = Options {
+            config: Some("x.conf".into()),
+            mode: Mode::Foreground,
+            pid_file: Some("x.pid".into()),
+            facility: Some("local0".into()),
+            level: Some(3),
+            verbose: true,
+        };
+        for line in [
+            "-s -C x.conf -p x.pid -f local0 -l 3 -v",
+            "--systemd --config=x.conf --pidfile x.pid --facility local0 --loglevel=3 --verbose",
+            "-svl3 -Cx.conf -px.pid -flocal0",
+        ] {
+            match read(line).unwrap() {
+                Action::Serve(options) => assert_eq!(options, expected, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        for (line, mode) in
+            [("", Mode::Prompt), ("-d", Mode::Daemon), ("-D", Mode::Docker), ("-D -s", Mode::Docker)]
+        {
+            assert!(matches!(read(line).unwrap(), Action::Serve(options) if options.mode == mode), "{line}");
+        }
+        assert!(matches!(read("-t -C x").unwrap(), Action::Check(_)));
+        assert_eq!(read("-V -s").unwrap(), Action::Version);
+        assert_eq!(read("-s --help").unwrap(), Action::Help);
+    }
+
+    #[test]
+    fn a_bad_command_line_says_what_is_bad() {
+        for (line, message, status) in [
+            ("-x", "-x: no such option", 2),
+            ("--bogus", "--bogus: no such option", 2),
+            ("-C", "-C: needs an argument", 2),
+            ("--systemd=1", "--systemd: takes no argument", 2),
+            ("-C a -C b", "--config: given twice", 2),
+            ("-s extra", "extra: not an option", 2),
+            ("-d -s", "-d runs in the background, -s and -D in the foreground", 2),
+            ("-l abc", "Bad log level (abc) - must be an integer from 0 to 7", 1),
+            ("-l 8", "Bad log level (8) - must be an integer from 0 to 7", 1),
+            ("-l 3x", "Bad log level (3x) - must be an integer from 0 to 7", 1),
+        ] {
+            let error = read(line).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.status()), (message, status), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_usage_names_every_option() {
+        let usage = usage();
+        for option in OPTIONS {
+            assert!(usage.contains(&format!("-{}, --{}", option.short, option.long)), "{}", option.long);
+            assert!(
+                usage.split_whitespace().collect::<Vec<_>>().join(" ").contains(option.help),
+                "{}",
+                option.help
+            );
+        }
+        assert_eq!(usage.lines().filter(|line| line.trim_start().starts_with('-')).count(), OPTIONS.len());
+    }
+}

@@ -1,0 +1,68 @@
+//! Commands from a pipe: each line is run, its answer printed, until the end. Nothing is started.
+
+use std::io::{self, BufRead, Write};
+
+use crate::console::execute;
+use crate::error::{Error, Result};
+use crate::lua::State;
+use crate::shared::Shared;
+
+/// Runs every line of stdin in `state`, and fails when one of them does.
+pub fn run(state: &State, shared: &Shared) -> Result<()> {
+    run_on(state, shared, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
+}
+
+fn run_on(
+    state: &State,
+    shared: &Shared,
+    commands: impl BufRead,
+    mut answers: impl Write,
+    mut errors: impl Write,
+) -> Result<()> {
+    let mut failed = 0;
+    for line in commands.lines() {
+        let line = line.map_err(Error::io("stdin"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match execute(state, shared, &line) {
+            Ok(answer) => answers.write_all(answer.as_bytes()).map_err(Error::io("stdout"))?,
+            Err(e) => {
+                failed += 1;
+                writeln!(errors, "Error: {e}").map_err(Error::io("stderr"))?;
+            }
+        }
+        if state.stops() {
+            break;
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        1 => Err(Error::Refused("a command failed".into())),
+        more => Err(Error::Refused(format!("{more} commands failed"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lua::Role;
+    use crate::stats::Stats;
+    use std::sync::Arc;
+
+    #[test]
+    fn every_line_is_run_and_failures_are_counted() {
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let state = State::new(shared.clone(), Role::Config, None).unwrap();
+        state.become_console().unwrap();
+        let commands =
+            "x = 5\n\nx + 1\nprint('a', x)\nstats()\nnosuch()\naddACL('foo')\nshutdown()\nprint('not run')\n";
+        let (mut answers, mut errors) = (Vec::new(), Vec::new());
+        let result = run_on(&state, &shared, commands.as_bytes(), &mut answers, &mut errors);
+        assert_eq!(result.unwrap_err().to_string(), "2 commands failed");
+        assert_eq!(String::from_utf8(answers).unwrap(), "6\na\t5\n0 reports\n");
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(errors.contains("Error: console:1: attempt to call global 'nosuch'"), "{errors}");
+        assert!(errors.contains("addACL(netmask): \"foo\" is not a netmask"), "{errors}");
+    }
+}

@@ -1,0 +1,225 @@
+//! The order of starting and stopping, and the main thread's loop: it owns the Lua state that ran
+//! the configuration, hears the signals, and looks after the pools.
+
+mod start;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::cli::{Mode, Options};
+use crate::console;
+use crate::error::{Error, Result};
+use crate::logger::{self, notice};
+use crate::stats::{SLOT, SPAN};
+use crate::unix::{self, PidFile, Request, Terminal};
+use crate::worker::Job;
+
+use start::Daemon;
+
+/// What the main thread is told.
+pub enum Event {
+    Request(Request),
+    /// A line that was typed at the prompt, and where the answer goes.
+    Command(String, Sender<String>),
+}
+
+/// Runs the configuration in the two roles that it has, and starts nothing.
+pub fn check(options: &Options) -> Result<()> {
+    init_log(options, true)?;
+    start::check(options)
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(options: &Options) -> Result<()> {
+    if options.mode == Mode::Daemon {
+        let Some(starting) = unix::daemonize()? else { return Ok(()) };
+        return match start(options) {
+            Ok(daemon) => {
+                starting.up();
+                daemon.run();
+                Ok(())
+            }
+            Err(e) => {
+                starting.failed(&e);
+                Err(e)
+            }
+        };
+    }
+    if options.mode == Mode::Prompt && !io::stdin().is_terminal() {
+        init_log(options, false)?;
+        let (state, shared) = start::load_for_commands(options)?;
+        return console::filter(&state, &shared);
+    }
+    let daemon = start(options)?;
+    if options.mode == Mode::Prompt {
+        daemon.start_prompt()?;
+    }
+    daemon.run();
+    Ok(())
+}
+
+fn init_log(options: &Options, stdout: bool) -> Result<()> {
+    logger::set_verbose(options.verbose);
+    logger::init(logger::Settings {
+        facility: options.facility.clone(),
+        stdout,
+        level: options.level,
+        stamped: options.mode == Mode::Docker,
+    })
+}
+
+fn start(options: &Options) -> Result<Daemon> {
+    init_log(options, options.mode != Mode::Daemon)?;
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    let daemon = options.pid_file.as_deref().map(PidFile::create).transpose();
+    daemon.and_then(|pid_file| Daemon::start(options, pid_file)).inspect_err(|e| log::error!("{e}"))
+}
+
+/// How often the pools are looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the end of the work is looked for while stopping.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+impl Daemon {
+    /// Serves until there is a reason to stop, then finishes what was accepted.
+    fn run(self) {
+        unix::notify_ready();
+        notice!("ready");
+        self.work();
+        self.stop();
+    }
+
+    /// The main loop.
+    fn work(&self) {
+        let (mut tick, mut slot, mut span) = (Every::new(TICK), Every::new(SLOT), Every::new(SPAN));
+        let mut watchdog = unix::watchdog_interval().map(|interval| Every::new(interval / 2));
+        let mut finished = self.pools.report.finished();
+        let mut reports = self.shared.stats.reports();
+        loop {
+            match self.events.recv_timeout(tick.left(Instant::now())) {
+                Ok(Event::Request(Request::Stop)) => return,
+                Ok(Event::Request(Request::LogStats)) => self.log_stats(),
+                Ok(Event::Request(Request::Reload)) => {
+                    log::warn!("SIGHUP is ignored: restart to use a changed configuration");
+                }
+                Ok(Event::Command(line, answer)) => self.command(&line, &answer),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if self.state.stops() {
+                return;
+            }
+            let now = Instant::now();
+            if tick.is_due(now) {
+                self.pools.watch(now);
+            }
+            if slot.is_due(now) {
+                self.shared.stats.rotate();
+                let count = self.shared.stats.reports();
+                unix::notify_status(&format!(
+                    "{:.1} reports/s",
+                    (count - reports) as f64 / SLOT.as_secs_f64()
+                ));
+                reports = count;
+            }
+            if span.is_due(now) {
+                self.log_stats();
+            }
+            if let Some(watchdog) = &mut watchdog
+                && watchdog.is_due(now)
+            {
+                // A pool that is busy shows it by its work, one that is not by the probe.
+                let count = self.pools.report.finished();
+                if count != finished {
+                    unix::notify_watchdog();
+                }
+                finished = count;
+                let _ = self.pools.report.push(|| Job::Probe);
+            }
+        }
+    }
+
+    fn command(&self, line: &str, answer: &Sender<String>) {
+        let text =
+            console::execute(&self.state, &self.shared, line).unwrap_or_else(|e| format!("Error: {e}\n"));
+        // Whoever asked may have gone.
+        let _ = answer.send(text);
+    }
+
+    fn log_stats(&self) {
+        for line in self.shared.stats.log_lines() {
+            notice!("{line}");
+        }
+    }
+
+    /// Closes the listeners and finishes what was accepted, within the time that the configuration
+    /// gives. A second request to stop ends it at once.
+    fn stop(self) {
+        unix::notify_stopping();
+        notice!("stopping, {} jobs to finish", self.pools.unfinished());
+        self.front.stop();
+        let deadline = Instant::now() + self.config.shutdown_timeout;
+        // No more jobs come once the front has ended.
+        while !(self.front.has_ended() && self.pools.unfinished() == 0) && Instant::now() < deadline {
+            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
+                break;
+            }
+            self.pools.watch(Instant::now());
+        }
+        match self.pools.unfinished() {
+            0 => notice!("stopped"),
+            left => log::error!("stopped, {left} jobs were not finished"),
+        }
+    }
+
+    /// Lets a thread read commands from the terminal and send them to the main thread.
+    fn start_prompt(&self) -> Result<()> {
+        let events = self.sender.clone();
+        let run = move || {
+            let _terminal = Terminal::keep();
+            let result = console::prompt(Path::new(".history"), |line| ask(&events, line));
+            if let Err(e) = result {
+                log::error!("{e}");
+            }
+            let _ = events.send(Event::Request(Request::Stop));
+        };
+        std::thread::Builder::new().name("prompt".into()).spawn(run).map(drop).map_err(Error::io("thread"))
+    }
+}
+
+/// Has the main thread run a command; no answer when there is no main loop any more.
+fn ask(events: &Sender<Event>, line: &str) -> Option<String> {
+    let (answer, answers): (_, Receiver<String>) = std::sync::mpsc::channel();
+    events.send(Event::Command(line.to_owned(), answer)).ok()?;
+    answers.recv().ok()
+}
+
+/// Something that is due again and again.
+struct Every {
+    interval: Duration,
+    next: Instant,
+}
+
+impl Every {
+    fn new(interval: Duration) -> Every {
+        Every { interval, next: Instant::now() + interval }
+    }
+
+    fn left(&self, now: Instant) -> Duration {
+        self.next.saturating_duration_since(now)
+    }
+
+    /// Whether it is due. What was missed, because the machine slept, is not made up for.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.next;
+        if is_due {
+            self.next += self.interval;
+            if self.next < now {
+                self.next = now + self.interval;
+            }
+        }
+        is_due
+    }
+}

@@ -1,0 +1,287 @@
+//! The state of one client as HTTP sees it: bytes in, answers out, deadlines. Nothing here knows of
+//! sockets, and the time is an argument.
+
+use std::borrow::Cow;
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tiny_http::Method;
+
+use crate::http::handlers::Reaction;
+use crate::http::request::{Chunks, Framing, Head, Refusal, find_end};
+use crate::http::response::{Answer, Manner, Printer};
+use crate::http::routes::Target;
+use crate::http::site::Site;
+use crate::http::web::Ticket;
+
+/// A client that sends requests faster than it reads answers is not read from beyond this many
+/// bytes of answers.
+const MAX_OUTPUT: usize = 64 << 10;
+
+/// How long a client may take to notice that the connection is closed. Until then what it sends is
+/// read and thrown away: a reset would destroy the answer on its way (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a connection needs from its web thread while it works.
+pub struct Desk<'a> {
+    pub site: &'a Site,
+    pub printer: &'a mut Printer,
+    pub now: Instant,
+    /// Whether the daemon stops, so that every answer is the last of its connection.
+    pub is_closing: bool,
+}
+
+/// The state of one client.
+pub struct Connection {
+    peer: SocketAddr,
+    ticket: Ticket,
+    /// What has been read and not been used. Empty between requests.
+    input: Vec<u8>,
+    /// How much of a head was searched for its end.
+    scanned: usize,
+    state: State,
+    /// When the state began.
+    since: Instant,
+}
+
+enum State {
+    /// Between requests.
+    Idle,
+    /// A part of a head has come.
+    Head,
+    /// A head has come, its body has not.
+    Body { target: Target, manner: Manner, content: Content },
+    /// The rest of a body that nobody wants.
+    Skip(usize),
+    /// A Lua thread makes the answer.
+    Waiting(Manner),
+    /// The last answer is made.
+    Closing,
+}
+
+/// What is to come of a body.
+enum Content {
+    Length(usize),
+    Chunked(Chunks),
+}
+
+impl Connection {
+    pub fn new(peer: SocketAddr, ticket: Ticket, now: Instant) -> Connection {
+        Connection { peer, ticket, input: Vec::new(), scanned: 0, state: State::Idle, since: now }
+    }
+
+    /// Uses `fresh` bytes after what is there already and appends answers to `out`. Whether it
+    /// stopped for the answers being enough: call again, without fresh bytes, when they are sent.
+    pub fn take(&mut self, fresh: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> bool {
+        let mut stored = mem::take(&mut self.input);
+        // A request that comes in one piece is used where it was read.
+        let bytes = if stored.is_empty() {
+            fresh
+        } else {
+            stored.extend_from_slice(fresh);
+            &stored
+        };
+        let mut used = 0;
+        let is_full = loop {
+            if out.len() >= MAX_OUTPUT {
+                break true;
+            }
+            match self.step(&bytes[used..], desk, out) {
+                Some(more) => used += more,
+                None => break false,
+            }
+        };
+        if stored.is_empty() {
+            self.input = fresh[used..].to_vec();
+        } else {
+            stored.drain(..used);
+            self.input = stored;
+        }
+        is_full
+    }
+
+    /// One step: how many bytes it used, or nothing when it needs more of them.
+    fn step(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Option<usize> {
+        match &mut self.state {
+            State::Idle if bytes.is_empty() => None,
+            State::Idle => {
+                self.enter(State::Head, desk.now);
+                Some(0)
+            }
+            State::Head => match self.head(bytes, desk, out) {
+                Ok(used) => used,
+                Err(refusal) => Some(self.refuse(refusal, bytes.len(), desk, out)),
+            },
+            State::Body { content, .. } => match content.take(bytes, desk.site.limits.body) {
+                Ok(Progress { used, body: None }) => (used > 0).then_some(used),
+                Ok(Progress { used, body: Some(body) }) => {
+                    if let State::Body { target, manner, .. } = mem::replace(&mut self.state, State::Idle) {
+                        self.run(&target, manner, &body, desk, out);
+                    }
+                    Some(used)
+                }
+                Err(refusal) => Some(self.refuse(refusal, bytes.len(), desk, out)),
+            },
+            State::Skip(left) => {
+                let used = bytes.len().min(*left);
+                *left -= used;
+                if *left == 0 {
+                    self.enter(State::Idle, desk.now);
+                }
+                (used > 0).then_some(used)
+            }
+            State::Waiting(_) => None,
+            State::Closing => (!bytes.is_empty()).then_some(bytes.len()),
+        }
+    }
+
+    /// Reads a head, once it is whole.
+    fn head(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
+        let Some(end) = find_end(bytes, &mut self.scanned, desk.site.limits.head)? else { return Ok(None) };
+        self.scanned = 0;
+        let (head, rest) = bytes.split_at(end);
+        let head = Head::parse(head, &desk.site.limits)?;
+        let manner = Manner {
+            version: head.version.clone(),
+            keeps_alive: head.keeps_alive,
+            is_head: head.method == Method::Head,
+        };
+        let target = match desk.site.open(&head, self.peer, desk.now) {
+            Ok(target) => target,
+            Err(answer) => return Ok(Some(end + self.reject(&head, manner, &answer, rest.len(), desk, out))),
+        };
+        // A client that waits for leave to send its body gets it (RFC 9110, section 10.1.1).
+        if head.expects_continue && rest.is_empty() && head.framing != Framing::Length(0) {
+            out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.enter(State::Body { target, manner, content: Content::new(head.framing) }, desk.now);
+        Ok(Some(end))
+    }
+
+    /// Answers a request whose body nobody wants, and says how much of the body is used up.
+    fn reject(
+        &mut self,
+        head: &Head,
+        mut manner: Manner,
+        answer: &Answer,
+        available: usize,
+        desk: &mut Desk,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let Framing::Length(length) = head.framing else {
+            manner.keeps_alive = false;
+            self.answer(&manner, answer, desk, out);
+            return available;
+        };
+        // Whether a body that waits for leave still comes is up to the client.
+        manner.keeps_alive &= !head.expects_continue;
+        self.answer(&manner, answer, desk, out);
+        let used = available.min(length);
+        if used < length && !self.is_closing() {
+            self.enter(State::Skip(length - used), desk.now);
+        }
+        used
+    }
+
+    fn run(&mut self, target: &Target, manner: Manner, body: &[u8], desk: &mut Desk, out: &mut Vec<u8>) {
+        match desk.site.run(target, body, &self.ticket) {
+            Reaction::Now(answer) => self.answer(&manner, &answer, desk, out),
+            Reaction::Later => self.enter(State::Waiting(manner), desk.now),
+        }
+    }
+
+    /// Takes the answer that a Lua thread has made.
+    pub fn deliver(&mut self, answer: &Answer, desk: &mut Desk, out: &mut Vec<u8>) {
+        if let State::Waiting(manner) = mem::replace(&mut self.state, State::Idle) {
+            self.answer(&manner, answer, desk, out);
+        }
+    }
+
+    fn answer(&mut self, manner: &Manner, answer: &Answer, desk: &mut Desk, out: &mut Vec<u8>) {
+        let keeps_alive = manner.keeps_alive && !desk.is_closing;
+        desk.printer.print(out, answer, &Manner { keeps_alive, ..manner.clone() }, desk.now);
+        self.enter(if keeps_alive { State::Idle } else { State::Closing }, desk.now);
+    }
+
+    /// Answers what can't be understood, and closes: where the next request begins is unknown.
+    fn refuse(&mut self, refusal: Refusal, available: usize, desk: &mut Desk, out: &mut Vec<u8>) -> usize {
+        self.close_with(&refusal.into(), desk, out);
+        available
+    }
+
+    /// Answers whatever came, and closes.
+    pub fn close_with(&mut self, answer: &Answer, desk: &mut Desk, out: &mut Vec<u8>) {
+        self.answer(&Manner::CLOSE, answer, desk, out);
+    }
+
+    fn enter(&mut self, state: State, now: Instant) {
+        self.state = state;
+        self.since = now;
+    }
+
+    /// What becomes of the connection when its time is up: whether there is something to say first.
+    pub fn expire(&mut self, desk: &mut Desk, out: &mut Vec<u8>) -> bool {
+        let is_late = matches!(self.state, State::Head | State::Body { .. });
+        if is_late {
+            self.close_with(&Answer::failure(408, "Request timed out"), desk, out);
+        }
+        is_late
+    }
+
+    /// When the client must have got further.
+    pub fn deadline(&self, site: &Site) -> Option<Instant> {
+        let time = match self.state {
+            State::Idle => site.limits.idle_timeout,
+            State::Head => site.limits.head_timeout,
+            State::Body { .. } | State::Skip(_) => site.limits.body_timeout,
+            State::Waiting(_) => return None,
+            State::Closing => LINGER,
+        };
+        Some(self.since + time)
+    }
+
+    /// Whether the client owes the rest of a request.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether a Lua thread makes the answer.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Whether the last answer is made.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+}
+
+/// How far a body has come: the bytes used, and the whole of it once it is there.
+struct Progress<'a> {
+    used: usize,
+    body: Option<Cow<'a, [u8]>>,
+}
+
+impl Content {
+    fn new(framing: Framing) -> Content {
+        match framing {
+            Framing::Length(length) => Content::Length(length),
+            Framing::Chunked => Content::Chunked(Chunks::default()),
+        }
+    }
+
+    fn take<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Progress<'a>, Refusal> {
+        match self {
+            Content::Length(length) => {
+                let body = bytes.get(..*length);
+                Ok(Progress { used: body.map_or(0, <[u8]>::len), body: body.map(Into::into) })
+            }
+            Content::Chunked(chunks) => {
+                let used = chunks.take(bytes, limit)?;
+                let body = chunks.is_done().then(|| mem::take(&mut chunks.content).into());
+                Ok(Progress { used, body })
+            }
+        }
+    }
+}

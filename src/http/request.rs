@@ -1,0 +1,318 @@
+//! Requests by RFC 9112: where a head ends, what it says, and how long its body is. Whatever two
+//! parsers could read differently is refused, so that nothing can be smuggled past a proxy.
+//! Nothing here knows of sockets.
+
+use std::str::FromStr;
+
+use tiny_http::{HTTPVersion, Method};
+
+use crate::config::HttpLimits;
+
+/// Header fields that a request may have.
+const MAX_FIELDS: usize = 100;
+
+/// The head of a request, borrowed from the bytes that it was read from.
+#[derive(Debug)]
+pub struct Head<'a> {
+    pub method: Method,
+    /// The path as it was sent, without the query: no percent-encoding is undone.
+    pub path: &'a str,
+    /// What follows the question mark.
+    pub query: &'a str,
+    pub version: HTTPVersion,
+    /// The value of the `Authorization` field.
+    pub authorization: Option<&'a [u8]>,
+    pub framing: Framing,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether the connection may serve another request.
+    pub keeps_alive: bool,
+    /// Whether the client wants to speak WebSocket instead.
+    pub is_websocket: bool,
+}
+
+/// How the end of a body is found (RFC 9112, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+/// Why a request can't be served; the connection is closed after the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub reason: &'static str,
+}
+
+const fn refuse(status: u16, reason: &'static str) -> Refusal {
+    Refusal { status, reason }
+}
+
+const MALFORMED: Refusal = refuse(400, "Malformed request");
+const HEAD_TOO_LARGE: Refusal = refuse(431, "Request header fields too large");
+const BODY_TOO_LARGE: Refusal = refuse(413, "Request body too large");
+
+/// Finds the end of the head in `bytes`: the length of the head with its empty line. The first
+/// `scanned` bytes were looked at before; they grow with each call, so that a head that comes byte
+/// by byte costs no more than one that comes whole.
+pub fn find_end(bytes: &[u8], scanned: &mut usize, limit: usize) -> Result<Option<usize>, Refusal> {
+    let window = &bytes[..bytes.len().min(limit)];
+    for at in memchr::memchr_iter(b'\n', &window[(*scanned).min(window.len())..]) {
+        let line_end = *scanned + at;
+        if line_end == 0 || window[line_end - 1] != b'\r' {
+            return Err(MALFORMED);
+        }
+        if line_end >= 3 && window[line_end - 3..line_end].ends_with(b"\n\r") {
+            return Ok(Some(line_end + 1));
+        }
+    }
+    *scanned = window.len();
+    if bytes.len() >= limit { Err(HEAD_TOO_LARGE) } else { Ok(None) }
+}
+
+impl<'a> Head<'a> {
+    /// Reads a head that ends with `bytes`.
+    pub fn parse(bytes: &'a [u8], limits: &HttpLimits) -> Result<Head<'a>, Refusal> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
+            Err(httparse::Error::Version) => return Err(refuse(505, "HTTP version not supported")),
+            Ok(_) | Err(_) => return Err(MALFORMED),
+        }
+        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+        else {
+            return Err(MALFORMED);
+        };
+        let (path, query) = split_target(target)?;
+        let mut head = Head {
+            method: Method::from_str(method).map_err(|()| MALFORMED)?,
+            path,
+            query,
+            version: HTTPVersion(1, minor),
+            authorization: None,
+            framing: Framing::Length(0),
+            expects_continue: false,
+            keeps_alive: minor == 1,
+            is_websocket: false,
+        };
+        head.read_fields(request.headers, limits)?;
+        Ok(head)
+    }
+
+    fn read_fields(&mut self, fields: &[httparse::Header<'a>], limits: &HttpLimits) -> Result<(), Refusal> {
+        let is_1_1 = self.version.1 == 1;
+        let (mut hosts, mut length, mut coding) = (0, None, None);
+        for field in fields {
+            let value = field.value;
+            match field.name {
+                name if name.eq_ignore_ascii_case("host") => {
+                    hosts += 1;
+                    if !is_host(value) {
+                        return Err(MALFORMED);
+                    }
+                }
+                name if name.eq_ignore_ascii_case("content-length") => {
+                    once(&mut length, parse_length(value, limits.body)?, "Content-Length given twice")?;
+                }
+                name if name.eq_ignore_ascii_case("transfer-encoding") => {
+                    once(&mut coding, value, "Transfer-Encoding given twice")?;
+                }
+                name if name.eq_ignore_ascii_case("connection") => {
+                    if has_token(value, b"close") {
+                        self.keeps_alive = false;
+                    } else if !is_1_1 && has_token(value, b"keep-alive") {
+                        self.keeps_alive = true;
+                    }
+                }
+                name if name.eq_ignore_ascii_case("authorization") => {
+                    // Of two, a proxy may have looked at the other one.
+                    once(&mut self.authorization, value, "Authorization given twice")?;
+                }
+                name if name.eq_ignore_ascii_case("expect") && is_1_1 => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(refuse(417, "Expectation failed"));
+                    }
+                    self.expects_continue = true;
+                }
+                name if name.eq_ignore_ascii_case("upgrade") => {
+                    self.is_websocket |= has_token(value, b"websocket");
+                }
+                _ => {}
+            }
+        }
+        if hosts > 1 || hosts == 0 && is_1_1 {
+            return Err(refuse(400, "A request needs one Host field"));
+        }
+        self.framing = match (coding, length) {
+            (None, length) => Framing::Length(length.unwrap_or(0)),
+            (Some(_), _) if !is_1_1 => return Err(refuse(400, "Transfer-Encoding in HTTP/1.0")),
+            (Some(_), Some(_)) => return Err(refuse(400, "Content-Length with Transfer-Encoding")),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+            (Some(_), None) => return Err(refuse(501, "Transfer-Encoding not supported")),
+        };
+        Ok(())
+    }
+}
+
+/// Sets what a request may say once.
+fn once<T>(place: &mut Option<T>, value: T, reason: &'static str) -> Result<(), Refusal> {
+    place.replace(value).map_or(Ok(()), |_| Err(refuse(400, reason)))
+}
+
+/// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2).
+fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
+    let local = match target.split_once("://") {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+        {
+            match rest.find(['/', '?']) {
+                Some(at) if rest[at..].starts_with('/') => &rest[at..],
+                _ => "/",
+            }
+        }
+        _ => target,
+    };
+    if !local.starts_with('/') && local != "*" {
+        return Err(MALFORMED);
+    }
+    Ok(local.split_once('?').unwrap_or((local, "")))
+}
+
+/// Whether a `Host` has no character that an authority can't have (RFC 3986, section 3.2).
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|c| c.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(c))
+}
+
+/// A `Content-Length`: digits alone, and no more than `limit`.
+fn parse_length(value: &[u8], limit: usize) -> Result<usize, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(refuse(400, "Malformed Content-Length"));
+    }
+    let length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+    length.filter(|length| *length <= limit).ok_or(BODY_TOO_LARGE)
+}
+
+/// Whether a comma-separated list holds a token.
+fn has_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|c| *c == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// A chunked body as far as it has come (RFC 9112, section 7.1).
+#[derive(Debug, Default)]
+pub struct Chunks {
+    /// The content so far.
+    pub content: Vec<u8>,
+    /// Bytes of the chunk that are still to come; its line end is not among them.
+    left: usize,
+    stage: Stage,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Size,
+    Data,
+    DataEnd,
+    Trailer,
+    Done,
+}
+
+/// Bytes of a chunk's size line or of a trailer line. Extensions and trailers say nothing here.
+const MAX_CHUNK_LINE: usize = 256;
+
+impl Chunks {
+    /// Takes what it can of `bytes` and says how many bytes that was.
+    pub fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, Refusal> {
+        let mut taken = 0;
+        loop {
+            let rest = &bytes[taken..];
+            match self.stage {
+                Stage::Done => return Ok(taken),
+                Stage::Data => {
+                    let part = &rest[..rest.len().min(self.left)];
+                    self.content.extend_from_slice(part);
+                    self.left -= part.len();
+                    taken += part.len();
+                    if self.left > 0 {
+                        return Ok(taken);
+                    }
+                    self.stage = Stage::DataEnd;
+                }
+                Stage::DataEnd => {
+                    let end = &rest[..rest.len().min(2)];
+                    if !b"\r\n".starts_with(end) {
+                        return Err(refuse(400, "Malformed chunk"));
+                    }
+                    if end.len() < 2 {
+                        return Ok(taken);
+                    }
+                    taken += 2;
+                    self.stage = Stage::Size;
+                }
+                Stage::Size | Stage::Trailer => {
+                    let Some(line) = line(rest)? else { return Ok(taken) };
+                    taken += line.len() + 2;
+                    self.take_line(line, limit)?;
+                }
+            }
+        }
+    }
+
+    /// Whether the last chunk and the trailers are in.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    fn take_line(&mut self, line: &[u8], limit: usize) -> Result<(), Refusal> {
+        self.stage = match self.stage {
+            Stage::Size => {
+                self.left = chunk_size(line)?;
+                if self.left > limit - self.content.len() {
+                    return Err(BODY_TOO_LARGE);
+                }
+                if self.left == 0 { Stage::Trailer } else { Stage::Data }
+            }
+            Stage::Trailer if line.is_empty() => Stage::Done,
+            Stage::Trailer => {
+                self.left += 1;
+                if self.left > MAX_FIELDS {
+                    return Err(HEAD_TOO_LARGE);
+                }
+                Stage::Trailer
+            }
+            Stage::Data | Stage::DataEnd | Stage::Done => return Err(refuse(400, "Malformed chunk")),
+        };
+        Ok(())
+    }
+}
+
+/// The line that `bytes` begins with, without its end; `None` while it has no end.
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Refusal> {
+    let window = &bytes[..bytes.len().min(MAX_CHUNK_LINE)];
+    match memchr::memchr2(b'\n', b'\0', window) {
+        Some(at) if at > 0 && window[at - 1] == b'\r' && !window[..at - 1].contains(&b'\r') => {
+            Ok(Some(&window[..at - 1]))
+        }
+        Some(_) => Err(refuse(400, "Malformed chunk")),
+        None if bytes.len() >= MAX_CHUNK_LINE => Err(refuse(400, "Malformed chunk")),
+        None => Ok(None),
+    }
+}
+
+/// The size that a chunk's first line gives; an extension after it is ignored, as RFC 9112 asks.
+fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
+    let digits = line.iter().take_while(|c| c.is_ascii_hexdigit()).count();
+    let rest = line[digits..].trim_ascii_start();
+    let size =
+        std::str::from_utf8(&line[..digits]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    match size {
+        Some(size) if digits <= 8 && (rest.is_empty() || rest[0] == b';') => Ok(size),
+        _ => Err(refuse(400, "Malformed chunk size")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

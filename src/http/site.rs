@@ -1,0 +1,66 @@
+//! What requests are served from: the configuration's pools, limits and counters. A site is frozen;
+//! what changes while running is in `Shared`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::{Ack, Config, HttpLimits};
+use crate::http::auth::{FailureLog, is_authorized};
+use crate::http::handlers::{self, Call, Reaction};
+use crate::http::request::Head;
+use crate::http::response::Answer;
+use crate::http::routes::{self, ROUTES, Target};
+use crate::http::web::Ticket;
+use crate::shared::Shared;
+use crate::stats::Counter;
+use crate::worker::Pools;
+
+/// What requests are served from.
+pub struct Site {
+    pub shared: Arc<Shared>,
+    pub pools: Arc<Pools>,
+    pub ack: Ack,
+    pub limits: HttpLimits,
+    /// A counter for each entry of [`ROUTES`].
+    counters: Vec<Arc<Counter>>,
+    failures: FailureLog,
+}
+
+impl Site {
+    pub fn new(config: &Config, shared: Arc<Shared>, pools: Arc<Pools>) -> Site {
+        let counters = ROUTES.iter().map(|route| shared.stats.command(route.name)).collect();
+        let (ack, limits) = (config.report_ack, config.http.clone());
+        Site { shared, pools, ack, limits, counters, failures: FailureLog::default() }
+    }
+
+    /// What a request calls, if the client may; before any of its body is looked at.
+    pub fn open(&self, head: &Head, peer: SocketAddr, now: Instant) -> Result<Target, Answer> {
+        routes::open(self, head).inspect_err(|answer| {
+            if answer.status == 401 {
+                self.shared.stats.metrics.auth_failures.inc();
+                self.failures.log(head.path, peer, now);
+            }
+        })
+    }
+
+    /// Whether an `Authorization` field holds the password.
+    pub fn is_authorized(&self, field: Option<&[u8]>) -> bool {
+        is_authorized(field, self.shared.password().as_deref())
+    }
+
+    /// Runs what a request calls.
+    pub fn run(&self, target: &Target, body: &[u8], ticket: &Ticket) -> Reaction {
+        let call = Call { site: self, body, ticket };
+        match target {
+            Target::BuiltIn(index) => {
+                self.counters[*index].count();
+                (ROUTES[*index].run)(&call)
+            }
+            Target::Endpoint(name, counter) => {
+                counter.count();
+                handlers::endpoint(&call, name)
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! **trackalert** takes a report for every login of a mail platform, runs each through Lua, and
+//! raises alerts on abuse.
+//!
+//! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
+//!
+//! ```text
+//! lib > daemon > http, console > worker > lua > shared > login, config, stats
+//!     > net, cli, logger, unix > error
+//! ```
+//!
+//! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
+//! (`http::web`) reads bytes into the connection's state (`http::connection`) until a head
+//! (`http::request`) and its body are whole · `http::routes` finds the command and checks the
+//! password · `http::handlers` makes a `login::LoginTuple` of the JSON and puts it in the queue of
+//! the report pool (`worker`) · the web thread answers `{"status":"ok"}` · a report thread calls the
+//! function of the policy in its own Lua state (`lua`).
+//!
+//! The main thread (`daemon`) runs the configuration first, which fills `config::Config`, starts
+//! what that asks for, and then hears signals and console commands. What threads share while running
+//! is in `shared::Shared`.
+
+mod cli;
+mod config;
+mod console;
+mod daemon;
+mod error;
+mod http;
+mod logger;
+mod login;
+mod lua;
+#[cfg(test)]
+mod manual;
+mod net;
+mod shared;
+mod stats;
+mod unix;
+mod worker;
+
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::Action;
+use crate::error::{Error, Result};
+
+/// The program: 0 when it did what it was asked to, 1 when that failed, 2 for a bad command line,
+/// 78 for a bad configuration.
+pub fn main() -> ExitCode {
+    match cli::parse(env::args_os().skip(1)).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let hint = if matches!(e, Error::Usage(_)) { "\nTry trackalert -h." } else { "" };
+            // There is nowhere else to say it.
+            let _ = writeln!(io::stderr(), "trackalert: {e}{hint}");
+            ExitCode::from(e.status())
+        }
+    }
+}
+
+fn run(action: Action) -> Result<()> {
+    match action {
+        Action::Help => print(&cli::usage()),
+        Action::Version => print(&format!("{}\n", cli::version())),
+        Action::Check(options) => daemon::check(&options),
+        Action::Serve(options) => daemon::run(&options),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    io::stdout().write_all(text.as_bytes()).map_err(Error::io("stdout"))
+}

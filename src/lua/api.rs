@@ -1,0 +1,225 @@
+//! How a table of functions becomes the globals of a Lua state: registration, refusal in the wrong
+//! role, error prefixes, completion and `help()` all come from the one entry of each function. The
+//! tables themselves are in the modules beside this one.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rlua::{Function, Lua, MultiValue, Value};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::shared::Shared;
+
+/// What a Lua state is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Runs the configuration first, on the main thread: configuring functions take effect.
+    Config,
+    /// The same state after the start: runs what is typed at the console.
+    Console,
+    /// A state of a pool thread: runs reports and custom endpoints.
+    Worker,
+}
+
+/// Every role, for functions that work in each.
+pub const ANYWHERE: &[Role] = &[Role::Config, Role::Console, Role::Worker];
+
+/// What the functions of one Lua state work on.
+pub struct Context {
+    pub shared: Arc<Shared>,
+    pub role: Cell<Role>,
+    /// Whether the state runs the configuration or a console command, where a call in the wrong
+    /// role is normal: every state runs the same text.
+    pub is_loading: Cell<bool>,
+    /// What the configuration has asked for so far.
+    pub config: RefCell<Config>,
+    /// What `print` has said since the last console command began.
+    pub printed: RefCell<String>,
+    /// Whether `shutdown()` was called.
+    pub stops: Cell<bool>,
+}
+
+/// A function that Lua can call.
+pub struct Func {
+    pub name: &'static str,
+    pub args: &'static [&'static str],
+    pub roles: &'static [Role],
+    /// One sentence, the first of the function's entry in the manual page.
+    pub help: &'static str,
+    pub call: for<'lua> fn(&'lua Lua, &Context, MultiValue<'lua>) -> Result<MultiValue<'lua>>,
+}
+
+impl Func {
+    /// The name with its arguments, as the manual prints it.
+    pub fn signature(&self) -> String {
+        format!("{}({})", self.name, self.args.join(", "))
+    }
+}
+
+/// Declares a [`Func`]; its name, argument names and argument types are written once.
+macro_rules! func {
+    ($roles:expr, $name:ident($($arg:ident: $ty:ty),*), $help:literal, |$lua:ident, $cx:ident| $body:expr) => {
+        $crate::lua::api::Func {
+            name: stringify!($name),
+            args: &[$(stringify!($arg)),*],
+            roles: $roles,
+            help: $help,
+            call: |$lua, $cx, args| {
+                let mut args = $crate::lua::argument::Arguments::new($lua, args);
+                $(let $arg: $ty = args.next(stringify!($arg))?;)*
+                args.end()?;
+                let result: $crate::error::Result<_> = $body;
+                Ok(rlua::IntoLuaMulti::into_lua_multi(result?, $lua)?)
+            },
+        }
+    };
+}
+pub(super) use func;
+
+/// Every function, table by table.
+pub fn funcs() -> impl Iterator<Item = &'static Func> {
+    super::TABLES.iter().flat_map(|table| table.iter())
+}
+
+/// Gives `lua` every function of the tables, as the context's role may use it. `face` is the
+/// prelude's.
+pub fn install(lua: &Lua, context: &Rc<Context>, face: &Function) -> rlua::Result<()> {
+    let globals = lua.globals();
+    for func in funcs() {
+        let context = context.clone();
+        let call = lua.create_function(move |lua, args: MultiValue| {
+            let result = if func.roles.contains(&context.role.get()) {
+                (func.call)(lua, &context, args)
+            } else {
+                refuse(func, &context)
+            };
+            answer(lua, func, result)
+        })?;
+        globals.set(func.name, face.call::<_, Function>(call)?)?;
+    }
+    Ok(())
+}
+
+/// What the prelude's `check` takes: true and the results, or false and the message.
+fn answer<'lua>(
+    lua: &'lua Lua,
+    func: &Func,
+    result: Result<MultiValue<'lua>>,
+) -> rlua::Result<MultiValue<'lua>> {
+    match result {
+        Ok(mut values) => {
+            values.push_front(Value::Boolean(true));
+            Ok(values)
+        }
+        Err(e) => {
+            let message = lua.create_string(format!("{}: {e}", func.signature()))?;
+            Ok(MultiValue::from_vec(vec![Value::Boolean(false), Value::String(message)]))
+        }
+    }
+}
+
+/// A call out of place is an operator's mistake on the console. Elsewhere it is normal, because
+/// every state runs the whole configuration; from a report it is worth one line in the log.
+fn refuse<'lua>(func: &Func, context: &Context) -> Result<MultiValue<'lua>> {
+    match context.role.get() {
+        Role::Console => return Err(Error::Refused("not on the console".into())),
+        Role::Worker if !context.is_loading.get() && context.shared.is_news(func.name) => {
+            log::warn!("{} does nothing outside the configuration", func.signature());
+        }
+        Role::Config | Role::Worker => {}
+    }
+    Ok(MultiValue::new())
+}
+
+/// The functions of the console that begin with `prefix`, those without arguments closed.
+pub fn complete(prefix: &str) -> Vec<String> {
+    let mut names: Vec<String> = funcs()
+        .filter(|func| func.roles.contains(&Role::Console) && func.name.starts_with(prefix))
+        .map(|func| if func.args.is_empty() { format!("{}()", func.name) } else { format!("{}(", func.name) })
+        .collect();
+    names.sort();
+    names
+}
+
+/// What `help(name)` says: a line for each function of the console, or for the one named.
+pub fn help(name: Option<&str>) -> Result<String> {
+    let mut lines: Vec<String> = funcs()
+        .filter(|func| name.map_or(func.roles.contains(&Role::Console), |name| func.name == name))
+        .map(|func| format!("{}\n    {}\n", func.signature(), func.help))
+        .collect();
+    lines.sort();
+    match name {
+        Some(name) if lines.is_empty() => Err(Error::Unknown { what: "function", name: name.into() }),
+        _ => Ok(lines.concat()),
+    }
+}
+
+/// The function of ours that `line` is a lone call of.
+fn called(line: &str) -> Option<&'static Func> {
+    let (name, rest) = line.trim().split_once('(')?;
+    let is_lone = rest.ends_with(')') && !rest.contains('(');
+    funcs().find(|func| is_lone && func.name == name.trim())
+}
+
+/// Whether `line` is a lone call of a function of the tables.
+pub fn is_call_of_ours(line: &str) -> bool {
+    called(line).is_some()
+}
+
+/// Whether `line` is a lone call of a function that does nothing in a worker, and so need not
+/// reach the workers.
+pub fn is_for_console_only(line: &str) -> bool {
+    called(line).is_some_and(|func| !func.roles.contains(&Role::Worker))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_each_has_one_sentence_of_help() {
+        let mut names = HashSet::new();
+        for func in funcs() {
+            assert!(names.insert(func.name), "{} twice", func.name);
+            assert!(
+                func.help.ends_with('.') && !func.help.trim_end_matches('.').contains(". "),
+                "{}",
+                func.name
+            );
+            assert!(!func.roles.is_empty(), "{}", func.name);
+        }
+    }
+
+    #[test]
+    fn completion_closes_what_takes_no_arguments() {
+        assert_eq!(complete("showA"), ["showACL()"]);
+        assert_eq!(complete("addA"), ["addACL("]);
+        assert!(complete("setNumWorkerThreads").is_empty(), "not on the console");
+    }
+
+    #[test]
+    fn help_names_a_function_or_says_that_there_is_none() {
+        assert!(help(Some("addACL")).unwrap().starts_with("addACL(netmask)\n    "));
+        assert!(help(None).unwrap().contains("showVersion()"));
+        assert_eq!(help(Some("nosuch")).unwrap_err().to_string(), "no function named \"nosuch\"");
+    }
+
+    #[test]
+    fn a_lone_console_call_stays_on_the_console() {
+        for (line, expected) in [
+            ("stats()", true),
+            (" showACL() ", true),
+            ("help('stats')", true),
+            ("setReport(f)", false),
+            ("stats() x = 5", false),
+            ("x = stats()", false),
+            ("print(stats())", false),
+            ("stats", false),
+        ] {
+            assert_eq!(is_for_console_only(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Functions that configure the daemon. Those of plain settings fill `Config`; those that can also
+//! change while running, from the console, go to `Shared`.
+
+#![allow(non_snake_case)] // Names of arguments are the manual's: useSSL.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use rlua::{Function, Lua, RegistryKey, Table, Value};
+
+use crate::config::{Ack, Config, HttpLimits};
+use crate::error::{Error, Result};
+use crate::logger;
+use crate::lua::api::{ANYWHERE, Context, Func, Role, func};
+use crate::lua::argument::Argument;
+use crate::net::addr::Address;
+use crate::shared::Shared;
+
+/// The file alone.
+const FILE: &[Role] = &[Role::Config];
+/// The file, and the console while running.
+const FILE_AND_CONSOLE: &[Role] = &[Role::Config, Role::Console];
+
+#[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
+pub static FUNCS: &[Func] = &[
+    func!(FILE_AND_CONSOLE, setACL(netmasks: Vec<String>),
+        "Let the addresses in these netmasks, and no others, use the HTTP listeners.",
+        |_lua, cx| cx.shared.set_acl(&netmasks)),
+    func!(FILE_AND_CONSOLE, addACL(netmask: String),
+        "Let the addresses in a netmask use the HTTP listeners.",
+        |_lua, cx| cx.shared.add_acl(&netmask)),
+    func!(FILE, addListener(address: String, useSSL: bool, certificate: Value, key: Value, options: Value),
+        "Add an HTTP listener on an IP address and port.",
+        |_lua, cx| add_listener(&mut cx.config.borrow_mut(), &address, useSSL, &[certificate, key, options])),
+    func!(FILE, webserver(address: String, password: String),
+        "Add a plain HTTP listener and set the password (deprecated).",
+        |_lua, cx| webserver(cx, &address, &password)),
+    func!(FILE_AND_CONSOLE, setWebserverPassword(password: String),
+        "Set the password of the HTTP listeners.",
+        |_lua, cx| cx.shared.set_password(&password)),
+    func!(FILE, setMetricsNoPassword(),
+        "Let /metrics be read without the password.",
+        |_lua, cx| { cx.shared.open_metrics(); Ok(()) }),
+    func!(FILE, setNumWorkerThreads(number: usize),
+        "Set how many threads serve HTTP.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().worker_threads = n)),
+    func!(FILE, setNumReportThreads(number: usize),
+        "Set how many threads run the report function.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().report_threads = n)),
+    func!(FILE, setNumEndpointThreads(number: usize),
+        "Set how many threads run custom endpoints.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().endpoint_threads = n)),
+    func!(FILE, setNumLuaStates(number: usize),
+        "Raise the number of Lua states, which follows from the numbers of threads.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().lua_states = Some(n))),
+    func!(FILE, setReportQueueSize(number: usize),
+        "Set how many reports may wait for a thread.",
+        |_lua, cx| count(number, 1..=10_000_000).map(|n| cx.config.borrow_mut().report_queue = n)),
+    func!(FILE, setReportAck(when: String),
+        "Set when a report is answered: \"queued\" or \"done\".",
+        |_lua, cx| parse_ack(&when).map(|ack| cx.config.borrow_mut().report_ack = ack)),
+    func!(FILE, setMaxWebserverConns(number: usize),
+        "Set how many HTTP connections may be open at a time.",
+        |_lua, cx| count(number, 1..=1_000_000).map(|n| cx.config.borrow_mut().connections = n)),
+    func!(FILE, setHTTPLimits(limits: Table),
+        "Set what a client of the HTTP listeners may cost.",
+        |lua, cx| set_limits(lua, &mut cx.config.borrow_mut().http, limits)),
+    func!(FILE, setShutdownTimeout(seconds: Duration),
+        "Set how long queued reports may take to finish at the end.",
+        |_lua, cx| { cx.config.borrow_mut().shutdown_timeout = seconds; Ok(()) }),
+    func!(FILE, setLuaTimeout(seconds: Duration),
+        "Set how long one call of a Lua function may take.",
+        |_lua, cx| { cx.config.borrow_mut().lua_timeout = seconds; Ok(()) }),
+    func!(FILE, setVerboseAll(),
+        "Log more, as the option -v does.",
+        |_lua, _cx| { logger::set_verbose(true); Ok(()) }),
+    func!(FILE_AND_CONSOLE, addCustomStat(name: String),
+        "Declare a custom counter.",
+        |_lua, cx| cx.shared.stats.add_custom(&name)),
+    func!(&[Role::Worker], incCustomStat(name: String),
+        "Add one to a custom counter.",
+        |_lua, cx| { count_custom(&cx.shared, &name); Ok(()) }),
+    func!(ANYWHERE, setReport(function: Function),
+        "Name the function to call for each report.",
+        |lua, cx| set_report(lua, cx, function)),
+    func!(ANYWHERE, setCustomEndpoint(name: String, function: Function),
+        "Name the function to call for POST requests to /command/name.",
+        |lua, cx| set_endpoint(lua, cx, &name, function)),
+];
+
+const THREADS: RangeInclusive<usize> = 1..=1024;
+
+/// Commands that a custom endpoint can't replace.
+const BUILT_IN: &[&str] = &["report", "stats", "livez", "readyz", "metrics"];
+
+/// A function of the prelude.
+fn prelude<'lua>(lua: &'lua Lua, name: &str) -> Result<Function<'lua>> {
+    let key =
+        lua.app_data_ref::<RegistryKey>().ok_or_else(|| Error::Refused("no prelude in this state".into()))?;
+    Ok(lua.registry_value::<Table>(&key)?.get(name)?)
+}
+
+/// A number that must lie within a range.
+fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(Error::Refused(format!("number: {number} is not from {} to {}", range.start(), range.end())))
+}
+
+fn webserver(cx: &Context, address: &str, password: &str) -> Result<()> {
+    log::warn!("webserver() is deprecated: use addListener() and setWebserverPassword()");
+    cx.shared.set_password(password)?;
+    add_listener(&mut cx.config.borrow_mut(), address, false, &[])
+}
+
+/// `tls` are the arguments that only a listener with TLS has a use for.
+fn add_listener(config: &mut Config, address: &str, use_ssl: bool, tls: &[Value]) -> Result<()> {
+    if use_ssl {
+        return Err(Error::Refused("useSSL: this version serves plain HTTP only".into()));
+    }
+    // The original's documentation gives empty ones to plain listeners.
+    if let Some(value) = tls.iter().find(|value| !is_empty(value)) {
+        return Err(Error::Refused(format!("a {} after useSSL = false has no meaning", value.type_name())));
+    }
+    let parsed: Address = address
+        .parse()
+        .map_err(|_| Error::Bad { what: "an IP address with a port", value: address.into() })?;
+    let Some(port) = parsed.port() else {
+        return Err(Error::Bad { what: "an IP address with a port", value: address.into() });
+    };
+    let listener = SocketAddr::new(parsed.ip(), port);
+    if port != 0 && config.listeners.contains(&listener) {
+        return Err(Error::Refused(format!("address: {listener} has a listener already")));
+    }
+    config.listeners.push(listener);
+    Ok(())
+}
+
+/// Whether a value stands for nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Nil => true,
+        Value::String(text) => text.as_bytes().is_empty(),
+        Value::Table(table) => table.is_empty(),
+        _ => false,
+    }
+}
+
+fn parse_ack(when: &str) -> Result<Ack> {
+    match when {
+        "queued" => Ok(Ack::Queued),
+        "done" => Ok(Ack::Done),
+        _ => Err(Error::Bad { what: "\"queued\" or \"done\"", value: when.into() }),
+    }
+}
+
+/// Takes the limits that the table names; one that it doesn't know is an error.
+fn set_limits(lua: &Lua, limits: &mut HttpLimits, table: Table) -> Result<()> {
+    for pair in table.pairs::<String, Value>() {
+        let (name, value) = pair?;
+        match name.as_str() {
+            "head" => limits.head = bytes(lua, &name, value, 256)?,
+            "body" => limits.body = bytes(lua, &name, value, 1)?,
+            "head_timeout" => limits.head_timeout = seconds(lua, &name, value)?,
+            "body_timeout" => limits.body_timeout = seconds(lua, &name, value)?,
+            "idle_timeout" => limits.idle_timeout = seconds(lua, &name, value)?,
+            _ => {
+                let known = "head, body, head_timeout, body_timeout and idle_timeout";
+                return Err(Error::Refused(format!("limits: no limit named \"{name}\": there are {known}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A size in bytes; what is asked for must hold a request and fit in memory.
+fn bytes(lua: &Lua, name: &str, value: Value, least: usize) -> Result<usize> {
+    const MOST: usize = 1 << 30;
+    let number = <usize as Argument>::from_value(value, lua).filter(|n| (least..=MOST).contains(n));
+    number.ok_or_else(|| Error::Refused(format!("limits: {name} must be from {least} to {MOST} bytes")))
+}
+
+fn seconds(lua: &Lua, name: &str, value: Value) -> Result<Duration> {
+    <Duration as Argument>::from_value(value, lua)
+        .ok_or_else(|| Error::Refused(format!("limits: {name} must be a number of seconds, more than 0")))
+}
+
+fn count_custom(shared: &Shared, name: &str) {
+    if !shared.stats.count_custom(name) && shared.is_news("incCustomStat") {
+        log::warn!("incCustomStat(name): no addCustomStat(\"{name}\") in the configuration");
+    }
+}
+
+fn set_report(lua: &Lua, cx: &Context, function: Function) -> Result<()> {
+    cx.config.borrow_mut().has_report = true;
+    Ok(prelude(lua, "set_report")?.call(function)?)
+}
+
+/// Keeps the function of an endpoint; only the state that runs the configuration first, or a command
+/// of the console, makes the endpoint known.
+fn set_endpoint(lua: &Lua, cx: &Context, name: &str, function: Function) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(Error::Refused(format!("name: \"{name}\" may hold letters, digits, - and _ only")));
+    }
+    if BUILT_IN.contains(&name) {
+        return Err(Error::Refused(format!("name: \"{name}\" is a built-in command")));
+    }
+    prelude(lua, "set_endpoint")?.call::<_, ()>((name, function))?;
+    if cx.role.get() != Role::Worker {
+        cx.shared.add_endpoint(name);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_needs_an_address_with_a_port() {
+        let mut config = Config::default();
+        for (address, error) in [
+            ("127.0.0.1:8084", ""),
+            ("[::1]:8084", ""),
+            ("127.0.0.1:0", ""),
+            ("127.0.0.1:0", ""),
+            ("127.0.0.1:8084", "address: 127.0.0.1:8084 has a listener already"),
+            ("127.0.0.1", "\"127.0.0.1\" is not an IP address with a port"),
+            ("localhost:8084", "\"localhost:8084\" is not an IP address with a port"),
+        ] {
+            let result = add_listener(&mut config, address, false, &[]).err().map(|e| e.to_string());
+            assert_eq!(result.unwrap_or_default(), error, "{address}");
+        }
+        assert_eq!(config.listeners.len(), 4);
+        assert!(add_listener(&mut config, "127.0.0.1:1", true, &[]).is_err());
+    }
+
+    #[test]
+    fn a_limit_that_does_not_exist_is_refused() {
+        let lua = Lua::new();
+        for (table, error) in [
+            ("{head = 1024, idle_timeout = 0.5}", ""),
+            (
+                "{header = 1}",
+                "limits: no limit named \"header\": there are head, body, head_timeout, body_timeout and idle_timeout",
+            ),
+            ("{body = 0}", "limits: body must be from 1 to 1073741824 bytes"),
+            ("{head_timeout = 0}", "limits: head_timeout must be a number of seconds, more than 0"),
+        ] {
+            let mut limits = HttpLimits::default();
+            let table = lua.load(table).eval().unwrap();
+            let result = set_limits(&lua, &mut limits, table).err().map(|e| e.to_string());
+            assert_eq!(result.unwrap_or_default(), error);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A Lua state: made with the functions of its role, run with the configuration, then called for
+//! reports, custom endpoints or console commands. A state belongs to one thread; which thread runs
+//! what is up to `worker` and `daemon`.
+
+mod api;
+mod argument;
+mod config;
+mod console;
+mod interrupt;
+mod log;
+mod objects;
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rlua::{ChunkMode, Function, Lua, MultiValue, RegistryKey, Table, Value};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::login::{Attributes, LoginTuple};
+use crate::shared::Shared;
+
+pub use api::{Role, complete, is_for_console_only};
+pub use interrupt::install as install_interrupt;
+
+/// Every table of functions.
+static TABLES: &[&[api::Func]] = &[config::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
+
+/// The text of a configuration, read once so that every state runs the same.
+pub struct Script {
+    /// The name for messages.
+    name: String,
+    /// Where `require` looks first.
+    folder: PathBuf,
+    text: Vec<u8>,
+}
+
+impl Script {
+    /// Reads a configuration file, whose folder is where `require` looks first.
+    pub fn read(path: &Path) -> Result<Script> {
+        let text = fs::read(path).map_err(Error::io(path))?;
+        let absolute = fs::canonicalize(path).map_err(Error::io(path))?;
+        let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
+        Ok(Script { name: path.display().to_string(), folder, text })
+    }
+}
+
+/// A Lua state with the configuration's functions.
+pub struct State {
+    lua: Lua,
+    context: Rc<api::Context>,
+    report: RegistryKey,
+    endpoint: RegistryKey,
+    interruptible: interrupt::Interruptible,
+    /// How many of the console's commands it has run.
+    seen: Cell<usize>,
+}
+
+impl State {
+    /// Makes a state for `role` and runs the configuration in it.
+    pub fn new(shared: Arc<Shared>, role: Role, script: Option<&Script>) -> Result<State> {
+        let context = Rc::new(api::Context {
+            shared,
+            role: Cell::new(role),
+            is_loading: Cell::new(true),
+            config: RefCell::new(Config::default()),
+            printed: RefCell::new(String::new()),
+            stops: Cell::new(false),
+        });
+        let lua = new_lua();
+        let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
+        api::install(&lua, &context, &prelude.get("face")?)?;
+        let report = lua.create_registry_value(prelude.get::<_, Function>("report")?)?;
+        let endpoint = lua.create_registry_value(prelude.get::<_, Function>("endpoint")?)?;
+        lua.set_app_data(lua.create_registry_value(prelude)?);
+        let interruptible = interrupt::Interruptible::new(&lua)?;
+        let state = State { lua, context, report, endpoint, interruptible, seen: Cell::new(0) };
+        if let Some(script) = script {
+            state.set_path(&script.folder)?;
+            state
+                .lua
+                .load(&script.text)
+                .set_name(format!("@{}", script.name))
+                .set_mode(ChunkMode::Text)
+                .exec()?;
+        }
+        state.context.is_loading.set(false);
+        Ok(state)
+    }
+
+    /// What the configuration asked for.
+    pub fn config(&self) -> Config {
+        self.context.config.borrow().clone()
+    }
+
+    /// Makes the state that ran the configuration the console's.
+    pub fn become_console(&self) -> Result<()> {
+        self.context.role.set(Role::Console);
+        let context = self.context.clone();
+        let print = self.lua.create_function(move |lua, values: MultiValue| {
+            let texts: rlua::Result<Vec<String>> =
+                values.into_iter().map(|value| Ok(objects::tostring(lua, value)?)).collect();
+            let mut printed = context.printed.borrow_mut();
+            printed.push_str(&texts?.join("\t"));
+            printed.push('\n');
+            Ok(())
+        })?;
+        Ok(self.lua.globals().set("print", print)?)
+    }
+
+    /// Whether `shutdown()` was called.
+    pub fn stops(&self) -> bool {
+        self.context.stops.get()
+    }
+
+    /// Calls the report function, if there is one; after `deadline` it may be interrupted.
+    pub fn report(&self, login: &LoginTuple, deadline: Instant) -> Result<()> {
+        if !self.context.config.borrow().has_report {
+            return Ok(());
+        }
+        let _running = self.interruptible.run(&self.lua, deadline);
+        let function: Function = self.lua.registry_value(&self.report)?;
+        let (attrs, attrs_mv) = self.attributes(&login.attrs)?;
+        let device_attrs = match &login.device_attrs {
+            Some(attrs) if !attrs.is_empty() => Some(self.lua.create_table_from(texts(attrs))?),
+            _ => None,
+        };
+        Ok(function.call((
+            login.t,
+            objects::ComboAddress(login.remote),
+            login.login.as_str(),
+            login.pwhash.as_str(),
+            login.success,
+            login.policy_reject,
+            login.tls,
+            login.protocol.as_str(),
+            login.device_id.as_str(),
+            login.session_id.as_str(),
+            login.fail_type.as_str(),
+            attrs,
+            attrs_mv,
+            device_attrs,
+        ))?)
+    }
+
+    /// Calls the function of a custom endpoint; after `deadline` it may be interrupted.
+    pub fn endpoint(
+        &self,
+        name: &str,
+        attrs: &Attributes,
+        deadline: Instant,
+    ) -> Result<(bool, Vec<(String, String)>)> {
+        let _running = self.interruptible.run(&self.lua, deadline);
+        let function: Function = self.lua.registry_value(&self.endpoint)?;
+        let (attrs, attrs_mv) = self.attributes(attrs)?;
+        let mut results: MultiValue = function.call((name, attrs, attrs_mv))?;
+        let (success, answer) = (results.pop_front(), results.pop_front());
+        let Some(Value::Boolean(success)) = success else {
+            return Err(Error::Refused("the function must return a boolean and a table".into()));
+        };
+        let Some(Value::Table(answer)) = answer else {
+            return Err(Error::Refused("the function must return a table after the boolean".into()));
+        };
+        let mut answer = argument::text_pairs(&self.lua, answer)?;
+        answer.sort();
+        Ok((success, answer))
+    }
+
+    /// Runs a line from the console and gives its answer.
+    pub fn command(&self, line: &str) -> Result<String> {
+        self.context.printed.borrow_mut().clear();
+        let expression = self.chunk(&format!("return {line}")).into_function();
+        let is_call = api::is_call_of_ours(line);
+        let shows_all = expression.is_ok() && !is_call || line.trim_start().starts_with("return");
+        let function = expression.or_else(|_| self.chunk(line).into_function())?;
+        let mut values: MultiValue = function.call(())?;
+        let answer = match values.pop_front() {
+            Some(Value::Table(table)) => self.show_table(table)?,
+            Some(value @ Value::String(_)) => objects::tostring(&self.lua, value)?,
+            Some(value) if shows_all => objects::tostring(&self.lua, value)?,
+            _ => String::new(),
+        };
+        Ok(self.context.printed.take() + &answer)
+    }
+
+    /// Runs, in a pool's state, what the console has left since the last time.
+    pub fn catch_up(&self) {
+        let commands = self.context.shared.commands_after(self.seen.get());
+        self.seen.set(self.seen.get() + commands.len());
+        self.context.is_loading.set(true);
+        for command in commands {
+            if let Err(e) = self.command(&command) {
+                ::log::error!("console command in a Lua thread: {}", Failure::new(&e).message);
+            }
+        }
+        self.context.is_loading.set(false);
+    }
+
+    fn chunk<'lua>(&'lua self, text: &str) -> rlua::Chunk<'lua, 'static> {
+        self.lua.load(text.to_owned()).set_name("=console").set_mode(ChunkMode::Text)
+    }
+
+    /// One `key=value` a line, sorted.
+    fn show_table(&self, table: Table) -> Result<String> {
+        let mut lines = Vec::new();
+        for pair in table.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            let (key, value) = (objects::tostring(&self.lua, key)?, objects::tostring(&self.lua, value)?);
+            lines.push(format!("{key}={value}\n"));
+        }
+        lines.sort();
+        Ok(lines.concat())
+    }
+
+    /// Attributes as two tables; none where the prelude makes an empty one itself.
+    fn attributes(&self, attrs: &Attributes) -> Result<(Option<Table<'_>>, Option<Table<'_>>)> {
+        let single = match attrs.single.is_empty() {
+            true => None,
+            false => Some(self.lua.create_table_from(texts(&attrs.single))?),
+        };
+        let multiple = match attrs.multiple.is_empty() {
+            true => None,
+            false => {
+                let lists = attrs.multiple.iter();
+                let lists = lists
+                    .map(|(name, list)| (name.as_str(), list.iter().map(String::as_str).collect::<Vec<_>>()));
+                Some(self.lua.create_table_from(lists)?)
+            }
+        };
+        Ok((single, multiple))
+    }
+
+    /// `require` looks beside the configuration first, then where packages put shared policies.
+    fn set_path(&self, folder: &Path) -> Result<()> {
+        let package: Table = self.lua.globals().get("package")?;
+        let path: String = package.get("path")?;
+        let folder = folder.display();
+        let shared = "/usr/share/trackalert/?.lua;/usr/share/trackalert/?/init.lua";
+        Ok(package.set("path", format!("{folder}/?.lua;{folder}/?/init.lua;{shared};{path}"))?)
+    }
+}
+
+fn texts(map: &std::collections::BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+#[allow(unsafe_code)]
+fn new_lua() -> Lua {
+    // SAFETY: policies are the administrator's own code and may load C modules, `ffi` and `debug`;
+    // what those do is as unsafe as any library that the administrator installs.
+    unsafe { Lua::unsafe_new() }
+}
+
+/// A failure of Lua code as it is logged: the message with its place, and the traceback apart.
+pub struct Failure {
+    pub message: String,
+    pub traceback: String,
+}
+
+impl Failure {
+    pub fn new(error: &Error) -> Failure {
+        match error {
+            Error::Lua(e) => Failure::of_lua(e),
+            other => Failure { message: other.to_string(), traceback: String::new() },
+        }
+    }
+
+    fn of_lua(error: &rlua::Error) -> Failure {
+        match error {
+            rlua::Error::CallbackError { traceback, cause } => {
+                let inner = Failure::of_lua(cause);
+                let traceback = if inner.traceback.is_empty() { traceback } else { &inner.traceback };
+                Failure { message: inner.message, traceback: trace(traceback) }
+            }
+            rlua::Error::RuntimeError(text) | rlua::Error::SyntaxError { message: text, .. } => {
+                let (message, traceback) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
+                Failure { message: message.to_owned(), traceback: trace(traceback) }
+            }
+            rlua::Error::ExternalError(e) => Failure { message: e.to_string(), traceback: String::new() },
+            other => Failure { message: other.to_string(), traceback: String::new() },
+        }
+    }
+}
+
+/// A traceback in one line, innermost first, without the frames of C code and of the prelude.
+fn trace(traceback: &str) -> String {
+    let frames = traceback.trim_start_matches("stack traceback:").lines().map(str::trim);
+    let frames = frames
+        .filter(|line| !line.is_empty() && !line.starts_with("[C]") && !line.starts_with("trackalert:"));
+    frames.collect::<Vec<_>>().join(" < ")
+}

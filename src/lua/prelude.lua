@@ -1,0 +1,59 @@
+-- What is said better in Lua than in Rust. It runs first in every state, keeps the functions it
+-- needs in locals (a policy may replace the globals) and returns its own to lua/mod.rs.
+
+local error = error
+local prelude = {}
+
+local function check(ok, ...)
+    if ok then
+        return ...
+    end
+    -- Level 2 is the policy: the tail call below leaves no frame in between.
+    error((...), 2)
+end
+
+-- Gives a function of the program its face in Lua. It answers true and its results, or false and
+-- a message that is raised, as a string, where it was called.
+function prelude.face(call)
+    return function(...)
+        return check(call(...))
+    end
+end
+
+local report
+local endpoints = {}
+
+function prelude.set_report(func)
+    report = func
+end
+
+function prelude.set_endpoint(name, func)
+    endpoints[name] = func
+end
+
+-- One table constructor makes the LoginTuple: its keys are interned once, its size is known.
+function prelude.report(t, remote, login, pwhash, success, policy_reject, tls, protocol, device_id,
+                        session_id, fail_type, attrs, attrs_mv, device_attrs)
+    report({
+        t = t,
+        remote = remote,
+        login = login,
+        pwhash = pwhash,
+        success = success,
+        policy_reject = policy_reject,
+        tls = tls,
+        protocol = protocol,
+        device_id = device_id,
+        session_id = session_id,
+        fail_type = fail_type,
+        attrs = attrs or {},
+        attrs_mv = attrs_mv or {},
+        device_attrs = device_attrs or {},
+    })
+end
+
+function prelude.endpoint(name, attrs, attrs_mv)
+    return endpoints[name]({ attrs = attrs or {}, attrs_mv = attrs_mv or {} })
+end
+
+return prelude

@@ -1,0 +1,45 @@
+//! Reads the entries of the manual pages, for the tests that hold them against the tables of the
+//! program in both directions.
+
+use std::collections::BTreeMap;
+
+/// The entries of a page of `man/` whose heading is `.It MACRO …`: each heading's words, and the
+/// first sentence below it.
+fn entries(page: &str, macro_name: &str) -> BTreeMap<String, String> {
+    let path = format!("{}/man/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let mut lines = text.lines();
+    let mut entries = BTreeMap::new();
+    while let Some(line) = lines.next() {
+        let Some(heading) = line.strip_prefix(".It ").filter(|rest| rest.starts_with(macro_name)) else {
+            continue;
+        };
+        let sentence = lines.next().unwrap_or_default();
+        assert!(
+            entries.insert(heading.replace("\\&", ""), plain(sentence)).is_none(),
+            "{page}: {heading} twice"
+        );
+    }
+    entries
+}
+
+/// A line of a page without its macros and escapes.
+fn plain(line: &str) -> String {
+    let line = line.strip_prefix(".Pp ").unwrap_or(line);
+    line.replace("\\(dq", "\"").replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
+}
+
+/// Fails, naming what is missing, stale or different, unless the page has just these entries.
+pub fn check(page: &str, macro_name: &str, table: impl Iterator<Item = (String, String)>) {
+    let mut found = entries(page, macro_name);
+    let mut wrong = Vec::new();
+    for (heading, sentence) in table {
+        match found.remove(&heading) {
+            Some(there) if there == sentence => {}
+            Some(there) => wrong.push(format!(".It {heading}\n  says   {there}\n  not    {sentence}")),
+            None => wrong.push(format!(".It {heading}\n{sentence}\n  is missing")),
+        }
+    }
+    wrong.extend(found.into_keys().map(|heading| format!(".It {heading}\n  is of nothing in the program")));
+    assert!(wrong.is_empty(), "{page}:\n{}", wrong.join("\n"));
+}

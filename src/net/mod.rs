@@ -1,0 +1,5 @@
+//! Addresses, netmasks and the cryptography of the network: values, no sockets.
+
+pub mod addr;
+pub mod crypto;
+pub mod netmask;

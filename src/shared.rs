@@ -1,0 +1,136 @@
+//! What threads share while running, and nothing else. What is decided before the start is in
+//! `Config`; each lock here is held for one line.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::{Error, Result};
+use crate::net::netmask::NetmaskGroup;
+use crate::stats::{Counter, Stats};
+
+/// Console commands that the Lua threads keep.
+const MAX_COMMANDS: usize = 10_000;
+
+/// What threads share while running.
+pub struct Shared {
+    /// Counters, latencies and metrics.
+    pub stats: Arc<Stats>,
+    acl: RwLock<NetmaskGroup>,
+    password: RwLock<Option<Arc<str>>>,
+    metrics_open: AtomicBool,
+    endpoints: RwLock<BTreeMap<String, Arc<Counter>>>,
+    commands: RwLock<Vec<Arc<str>>>,
+    command_count: AtomicUsize,
+    noticed: Mutex<HashSet<&'static str>>,
+}
+
+impl Shared {
+    /// What a configuration starts from.
+    pub fn new(stats: Arc<Stats>) -> Shared {
+        Shared {
+            stats,
+            acl: RwLock::new(NetmaskGroup::default_acl()),
+            password: RwLock::new(None),
+            metrics_open: AtomicBool::new(false),
+            endpoints: RwLock::new(BTreeMap::new()),
+            commands: RwLock::new(Vec::new()),
+            command_count: AtomicUsize::new(0),
+            noticed: Mutex::new(HashSet::new()),
+        }
+    }
+
+    /// Lets the addresses in one more netmask use the HTTP listeners.
+    pub fn add_acl(&self, netmask: &str) -> Result<()> {
+        self.acl.write().add(netmask).map_err(|e| Error::Refused(e.to_string()))
+    }
+
+    /// Lets the addresses in `netmasks`, and no others, use the HTTP listeners.
+    pub fn set_acl(&self, netmasks: &[String]) -> Result<()> {
+        let acl = NetmaskGroup::from_masks(netmasks).map_err(|e| Error::Refused(e.to_string()))?;
+        *self.acl.write() = acl;
+        Ok(())
+    }
+
+    /// Whether a peer may use the HTTP listeners; `ip` must not be IPv4-mapped.
+    pub fn admits(&self, ip: IpAddr) -> bool {
+        self.acl.read().contains(ip)
+    }
+
+    /// The masks of the ACL, in the order they were given.
+    pub fn acl(&self) -> Vec<String> {
+        self.acl.read().masks()
+    }
+
+    /// Sets the password of the HTTP listeners.
+    pub fn set_password(&self, password: &str) -> Result<()> {
+        if password.is_empty() {
+            return Err(Error::Refused("the password is empty".into()));
+        }
+        *self.password.write() = Some(Arc::from(password));
+        Ok(())
+    }
+
+    /// The password of the HTTP listeners, if there is one.
+    pub fn password(&self) -> Option<Arc<str>> {
+        self.password.read().clone()
+    }
+
+    /// Lets `/metrics` be read without the password.
+    pub fn open_metrics(&self) {
+        self.metrics_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether `/metrics` may be read without the password.
+    pub fn has_open_metrics(&self) -> bool {
+        self.metrics_open.load(Ordering::Relaxed)
+    }
+
+    /// Declares a custom endpoint.
+    pub fn add_endpoint(&self, name: &str) {
+        let counter = self.stats.command(name);
+        self.endpoints.write().insert(name.to_owned(), counter);
+    }
+
+    /// The name and the counter of a custom endpoint.
+    pub fn endpoint(&self, name: &str) -> Option<Arc<Counter>> {
+        self.endpoints.read().get(name).cloned()
+    }
+
+    /// The names of the custom endpoints, sorted.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.endpoints.read().keys().cloned().collect()
+    }
+
+    /// Leaves a console command for every Lua thread to run before its next job.
+    ///
+    /// They are kept, because a Lua state that is made later has to run them too.
+    pub fn spread(&self, command: &str) -> Result<()> {
+        let mut commands = self.commands.write();
+        if commands.len() >= MAX_COMMANDS {
+            let text = format!(
+                "{MAX_COMMANDS} commands have reached the Lua threads: put them in the configuration"
+            );
+            return Err(Error::Refused(text));
+        }
+        commands.push(Arc::from(command));
+        self.command_count.store(commands.len(), Ordering::Release);
+        Ok(())
+    }
+
+    /// The console commands after the first `seen`; without a lock when there are none.
+    pub fn commands_after(&self, seen: usize) -> Vec<Arc<str>> {
+        if self.command_count.load(Ordering::Acquire) <= seen {
+            return Vec::new();
+        }
+        self.commands.read()[seen..].to_vec()
+    }
+
+    /// Whether `what` happens for the first time: some things are worth one line in the log.
+    pub fn is_news(&self, what: &'static str) -> bool {
+        self.noticed.lock().insert(what)
+    }
+}

@@ -1,0 +1,139 @@
+//! The metrics of `/metrics`: one table of names, labels and help, from which they are made and
+//! which the manual page is held against. The names that the original has are the original's.
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use prometheus::{TextEncoder, proto::MetricFamily};
+
+use crate::stats::latency::BOUNDS;
+
+/// A kind of metric, made of an entry of the table.
+trait Kind: Collector + Clone + Sized + 'static {
+    fn make(name: &str, labels: &[&str], help: &str) -> prometheus::Result<Self>;
+}
+
+impl Kind for IntCounter {
+    fn make(name: &str, _: &[&str], help: &str) -> prometheus::Result<Self> {
+        IntCounter::new(name, help)
+    }
+}
+
+impl Kind for IntCounterVec {
+    fn make(name: &str, labels: &[&str], help: &str) -> prometheus::Result<Self> {
+        IntCounterVec::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Kind for IntGauge {
+    fn make(name: &str, _: &[&str], help: &str) -> prometheus::Result<Self> {
+        IntGauge::new(name, help)
+    }
+}
+
+impl Kind for IntGaugeVec {
+    fn make(name: &str, labels: &[&str], help: &str) -> prometheus::Result<Self> {
+        IntGaugeVec::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Kind for Histogram {
+    fn make(name: &str, _: &[&str], help: &str) -> prometheus::Result<Self> {
+        let bounds = BOUNDS.iter().map(|bound| bound.as_secs_f64()).collect();
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds))
+    }
+}
+
+/// Declares [`Metrics`] and its table: each metric is written once.
+macro_rules! metrics {
+    ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        /// Every metric of ours.
+        pub struct Metrics {
+            $(pub $field: $kind,)*
+            registry: Registry,
+        }
+
+        /// Name, labels and help of every metric of ours.
+        #[cfg(test)]
+        pub const TABLE: &[(&str, &[&str], &str)] = &[$(($name, &[$($label),*], $help)),*];
+
+        impl Metrics {
+            fn make(registry: Registry) -> prometheus::Result<Metrics> {
+                $(
+                    let $field = <$kind as Kind>::make($name, &[$($label),*], $help)?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Metrics { $($field,)* registry })
+            }
+        }
+    };
+}
+
+metrics! {
+    commands: IntCounterVec = "trackalert_commands_total" ["cmd"]
+        "Requests for each command.";
+    custom: IntCounterVec = "trackalert_custom_stats_total" ["metric"]
+        "Counts of each custom counter.";
+    queue_duration: Histogram = "trackalert_worker_queue_duration_seconds" []
+        "Seconds that jobs waited for a Lua thread.";
+    response_duration: Histogram = "trackalert_worker_response_duration_seconds" []
+        "Seconds that jobs ran in a Lua thread.";
+    connections: IntGauge = "trackalert_active_http_connections" []
+        "HTTP connections that are open.";
+    web_queue: IntGauge = "trackalert_web_queue_size" []
+        "Calls of custom endpoints that wait for a Lua thread.";
+    report_queue: IntGauge = "trackalert_report_queue_size" []
+        "Reports that wait for a Lua thread.";
+    rejected: IntCounter = "trackalert_reports_rejected_total" []
+        "Reports that were answered 503 because the queue was full.";
+    lua_errors: IntCounterVec = "trackalert_lua_errors_total" ["kind"]
+        "Failures of Lua functions.";
+    stuck: IntGauge = "trackalert_lua_stuck" []
+        "Lua threads whose call has not returned in time and can't be interrupted.";
+    auth_failures: IntCounter = "trackalert_auth_failures_total" []
+        "Requests with a wrong password or without one.";
+    build_info: IntGaugeVec = "trackalert_build_info" ["version"]
+        "The version, as a label of the number 1.";
+}
+
+/// The kinds of `trackalert_lua_errors_total`, all shown from the start.
+const LUA_ERROR_KINDS: [&str; 3] = ["report", "endpoint", "panic"];
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let metrics = Metrics::make(Registry::new()).expect("the names of the table are valid and differ");
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for kind in LUA_ERROR_KINDS {
+            metrics.lua_errors.with_label_values(&[kind]);
+        }
+        let process = ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process)).expect("process_* are no names of the table");
+        metrics
+    }
+
+    /// All of them in Prometheus' text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let families: Vec<MetricFamily> = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_table_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.commands.with_label_values(&["a\"b\n"]).inc();
+        metrics.custom.with_label_values(&["x"]).inc();
+        let text = metrics.text();
+        for (name, _, help) in TABLE {
+            assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} in {text}");
+        }
+        assert!(text.contains("trackalert_commands_total{cmd=\"a\\\"b\\n\"} 1"), "{text}");
+        assert!(text.contains("process_open_fds"), "{text}");
+    }
+}
