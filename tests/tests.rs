@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // A test that can't go on should end.
 
+/// What the original does too.
+mod compat;
+/// What only this program does.
+mod extra;
 /// Imports flow one way only.
 mod layers;
+/// The running program and its clients.
+mod support;

@@ -91,13 +91,20 @@ fn no_config() -> Error {
 
 /// Makes a state; what fails in it is the configuration's fault.
 fn run_config(shared: &Arc<Shared>, role: Role, script: Option<&Script>) -> Result<State> {
-    State::new(shared.clone(), role, script).map_err(|e| Error::Config(Failure::new(&e).message))
+    State::new(shared.clone(), role, script).map_err(|e| blame(script, &e))
+}
+
+/// The error of a configuration, which names the file even where Lua does not.
+fn blame(script: Option<&Script>, e: &Error) -> Error {
+    let message = Failure::new(e).message;
+    let name = script.map_or("", Script::name);
+    Error::Config(if message.contains(name) { message } else { format!("{name}: {message}") })
 }
 
 fn start_pools(config: &Config, shared: &Arc<Shared>, script: &Arc<Script>) -> Result<Pools> {
     let start = |name, size, limit| {
         let crew = Crew { name, shared: shared.clone(), script: script.clone(), timeout: config.lua_timeout };
-        Pool::start(crew, size, limit).map_err(|e| Error::Config(Failure::new(&e).message))
+        Pool::start(crew, size, limit).map_err(|e| blame(Some(script), &e))
     };
     Ok(Pools {
         report: start("report", config.report_pool(), config.report_queue)?,

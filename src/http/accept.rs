@@ -19,8 +19,10 @@ use crate::http::web::{Mailbox, Message};
 use crate::net::addr::Address;
 use crate::shared::Shared;
 
-/// Refused clients that may be told why at the same time; more are closed without a word.
+/// Refused clients that may be told why at the same time, at most and as a part of the connections
+/// that may be open; more are closed without a word.
 const MAX_REFUSED: i64 = 16;
+const REFUSED_PART: i64 = 4;
 
 /// How long nothing is accepted when the system has no room for one more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +55,8 @@ pub struct Accept {
     mailboxes: Vec<Arc<Mailbox>>,
     /// Connections that may be open.
     most: i64,
+    /// The same with those that are told why they are refused.
+    most_with_refused: i64,
     /// The web thread whose turn it is.
     turn: usize,
     last_complaint: Option<Instant>,
@@ -90,7 +94,18 @@ impl Accept {
         let waker = Waker::new(poll.registry(), Token(listeners.len())).map_err(Error::io("epoll"))?;
         let door = Arc::new(Door { is_closed: AtomicBool::new(false), waker });
         let most = i64::try_from(connections).unwrap_or(i64::MAX - MAX_REFUSED);
-        Ok(Accept { listeners, poll, door, shared, mailboxes, most, turn: 0, last_complaint: None })
+        let most_with_refused = most + (most / REFUSED_PART).clamp(1, MAX_REFUSED);
+        Ok(Accept {
+            listeners,
+            poll,
+            door,
+            shared,
+            mailboxes,
+            most,
+            most_with_refused,
+            turn: 0,
+            last_complaint: None,
+        })
     }
 
     pub fn door(&self) -> Arc<Door> {
@@ -138,7 +153,7 @@ impl Accept {
     fn deal(&mut self, stream: TcpStream, peer: SocketAddr) {
         let open = &self.shared.stats.metrics.connections;
         let refusal = self.refusal(peer, open.get());
-        if refusal.is_some() && open.get() >= self.most + MAX_REFUSED {
+        if refusal.is_some() && open.get() >= self.most_with_refused {
             return;
         }
         // An answer is one write: it need not wait for the acknowledgement of the last one.

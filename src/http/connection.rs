@@ -151,8 +151,8 @@ impl Connection {
             Ok(target) => target,
             Err(answer) => return Ok(Some(end + self.reject(&head, manner, &answer, rest.len(), desk, out))),
         };
-        // A client that waits for leave to send its body gets it (RFC 9110, section 10.1.1).
-        if head.expects_continue && rest.is_empty() && head.framing != Framing::Length(0) {
+        // A client that asks for leave to send its body gets it (RFC 9110, section 10.1.1).
+        if head.expects_continue && head.framing != Framing::Length(0) {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.enter(State::Body { target, manner, content: Content::new(head.framing) }, desk.now);

@@ -47,6 +47,11 @@ impl Script {
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
         Ok(Script { name: path.display().to_string(), folder, text })
     }
+
+    /// The name of the file, as messages have it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// A Lua state with the configuration's functions.
@@ -72,6 +77,8 @@ impl State {
             stops: Cell::new(false),
         });
         let lua = new_lua();
+        // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
+        lua.globals().raw_remove("ffi")?;
         let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
         api::install(&lua, &context, &prelude.get("face")?)?;
         let report = lua.create_registry_value(prelude.get::<_, Function>("report")?)?;

@@ -8,8 +8,6 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
-use crate::net::addr::Address;
-
 /// A network: an address whose first bits count. Host bits are cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Netmask(IpNet);
@@ -119,9 +117,10 @@ impl NetmaskGroup {
         Ok(())
     }
 
-    /// Whether the longest mask that holds `ip` includes it. An IPv4-mapped address is IPv4.
+    /// Whether the longest mask that holds `ip` includes it. An IPv4-mapped address is IPv6 here, as
+    /// in the original; unmap it first where that is not what a user means.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let found = match Address::from(ip).unmapped().ip() {
+        let found = match ip {
             IpAddr::V4(ip) => self.v4.get_lpm(&ip.into()).map(|(_, entry)| entry),
             IpAddr::V6(ip) => self.v6.get_lpm(&ip.into()).map(|(_, entry)| entry),
         };
@@ -181,7 +180,7 @@ mod tests {
             ("10.1.0.1", false),
             ("10.1.2.1", true),
             ("11.0.0.1", false),
-            ("::ffff:10.2.0.1", true),
+            ("::ffff:10.2.0.1", false),
             ("2001:db8::1", true),
             ("2001:db9::1", false),
         ] {

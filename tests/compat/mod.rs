@@ -1,0 +1,18 @@
+//! What the original does too, with its faults put right.
+
+/// Who may use the API.
+mod auth;
+/// The command line, its errors and exit statuses.
+mod command_line;
+/// Custom endpoints.
+mod endpoint;
+/// Recorded exchanges of the HTTP API.
+mod golden_http;
+/// Recorded results of Lua expressions.
+mod golden_lua;
+/// Log lines.
+mod logging;
+/// Reports, up to the policy.
+mod report;
+/// Statistics and metrics.
+mod stats;

@@ -1,0 +1,12 @@
+//! What only this program does.
+
+/// Lua that fails, panics or never returns.
+mod bad_lua;
+/// Clients that mean no good, or do none.
+mod hostile;
+/// Many clients, many reports, and the end of both.
+mod load;
+/// C modules and Lua modules beside the configuration.
+mod modules;
+/// Reports of the real wforce.
+mod wforce;

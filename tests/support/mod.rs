@@ -1,0 +1,252 @@
+//! The real program, run with a configuration in a folder of its own and on a port that the system
+//! chooses. It is killed, and the folder removed, when a test ends, however it ends.
+
+pub mod http;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use http::{Client, Reply};
+
+/// The program that is tested.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_trackalert");
+
+/// How long a test waits for anything before it fails. Far more than is needed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What most configurations begin with.
+pub const SERVER: &str = r#"
+addListener("127.0.0.1:0", false)
+setWebserverPassword("super")
+setACL({"127.0.0.0/8"})
+"#;
+
+/// Waits until `what` gives something.
+pub fn wait_for<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = get() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A folder that is removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("trackalert-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file and says where it is.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of the tests.
+pub fn file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The script that runs the original, if the specification is beside the project and the original
+/// is installed.
+pub fn original() -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/original.sh");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let root = std::env::var_os("ORIGINAL_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| Some(cache?.join("original-trackalert")))?;
+    (script.exists() && root.join("usr/bin/wforce").exists()).then_some(script)
+}
+
+/// The running program.
+pub struct Trackalert {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    pub address: SocketAddr,
+    pub folder: Folder,
+}
+
+impl Trackalert {
+    /// Runs it in the foreground with [`SERVER`] and `config`, and waits until it is ready.
+    pub fn start(config: &str) -> Trackalert {
+        Trackalert::start_with(Folder::new(), &format!("{SERVER}{config}"), Command::new(PROGRAM))
+    }
+
+    /// The same with a folder that may hold files, a whole configuration, and a command that takes
+    /// the program's options.
+    pub fn start_with(folder: Folder, config: &str, mut command: Command) -> Trackalert {
+        let path = folder.write("trackalert.conf", config);
+        command.arg("-s").arg("-C").arg(path);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        read_lines(child.stdout.take().unwrap(), log.clone());
+        read_lines(child.stderr.take().unwrap(), log.clone());
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut started = Trackalert { child, log, address, folder };
+        wait_for("ready", || {
+            let lines = started.lines();
+            if let Some(status) = started.child.try_wait().unwrap() {
+                panic!("it ended with {status}:\n{}", lines.join("\n"));
+            }
+            lines.iter().any(|line| line.ends_with("ready")).then_some(())
+        });
+        let lines = started.lines();
+        let address =
+            lines.iter().find_map(|line| line.split_once("listening on ").map(|(_, address)| address));
+        started.address = address.map_or(started.address, |address| address.parse().unwrap());
+        started
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What has been logged so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that contains `text`.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let found = || self.lines().into_iter().find(|line| line.contains(text));
+        let end = Instant::now() + LIMIT;
+        loop {
+            match found() {
+                Some(line) => return line,
+                None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+                None => panic!("no {text:?} in the log:\n{}", self.lines().join("\n")),
+            }
+        }
+    }
+
+    /// How many lines contain `text`.
+    pub fn count_lines(&self, text: &str) -> usize {
+        self.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Sends a report with a new connection.
+    pub fn report(&self, body: &str) -> Reply {
+        self.client().post("/command/report", body)
+    }
+
+    /// Asks for something with a new connection.
+    pub fn get(&self, path: &str) -> Reply {
+        self.client().get(path)
+    }
+
+    /// The value of a metric, by its name with its labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("its end", || self.child.try_wait().unwrap())
+    }
+
+    /// Ends it as a supervisor does; it must end well. Gives the whole log.
+    pub fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait();
+        self.wait_for_line("stopped");
+        let lines = self.lines();
+        assert!(status.success(), "{status}:\n{}", lines.join("\n"));
+        lines
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A number from `/proc/PID/status`, as `VmRSS` in KiB or `Threads`.
+    #[cfg(target_os = "linux")]
+    pub fn status(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Trackalert {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lines(stream: impl std::io::Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}
+
+/// What the program prints when it is run to its end.
+pub struct Output {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs it to its end, with `input` on its stdin.
+pub fn run(args: &[&str], input: &str) -> Output {
+    use std::io::Write;
+    let mut command = Command::new(PROGRAM);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that does not read its input has closed it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Output {
+        status: output.status.code().unwrap_or(-1),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
+}
