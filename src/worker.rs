@@ -383,3 +383,87 @@ impl Pools {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+
+    fn pool(config: &str, size: usize, limit: usize) -> Pool {
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let script = Arc::new(Script::of(config));
+        Pool::start(Crew { name: "test", shared, script, timeout: Duration::from_secs(60) }, size, limit)
+            .unwrap()
+    }
+
+    /// Has a pool call an endpoint, and waits for what becomes of it.
+    fn call(pool: &Pool, name: &str) -> Outcome {
+        let (send, outcomes) = mpsc::channel();
+        let reply = Reply::new(move |outcome| drop(send.send(outcome)));
+        pool.push(|| Job::Endpoint { name: name.into(), attrs: Attributes::default(), reply }).unwrap();
+        outcomes.recv().unwrap()
+    }
+
+    fn count(pool: &Pool) -> String {
+        match call(pool, "count") {
+            Outcome::Answered { attrs, .. } => attrs[0].1.clone(),
+            _ => panic!("no answer"),
+        }
+    }
+
+    const COUNT: &str = "local n = 0
+        setCustomEndpoint('count', function() n = n + 1 return true, { n = n } end)";
+
+    #[test]
+    fn a_panic_costs_one_job_and_the_state() {
+        let pool = pool(COUNT, 1, 10);
+        assert_eq!((count(&pool), count(&pool)), ("1".into(), "2".into()));
+        let reply = Reply::new(|_| panic!("on purpose"));
+        pool.push(|| Job::Endpoint { name: "count".into(), attrs: Attributes::default(), reply }).unwrap();
+        assert_eq!(count(&pool), "1", "the state was made anew");
+        assert_eq!(pool.team.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).get(), 1);
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_is_answered() {
+        let (send, outcomes) = mpsc::channel();
+        drop(Reply::new(move |outcome| drop(send.send(outcome))));
+        assert!(matches!(outcomes.recv().unwrap(), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let pool = pool(COUNT, 1, 2);
+        let (hold, held) = mpsc::channel::<()>();
+        let (send, running) = mpsc::channel();
+        let reply = Reply::new(move |_| {
+            let _ = send.send(());
+            let _ = held.recv();
+        });
+        pool.push(|| Job::Endpoint { name: "count".into(), attrs: Attributes::default(), reply }).unwrap();
+        running.recv().unwrap();
+        assert!(pool.push(|| Job::Probe).is_ok() && pool.push(|| Job::Probe).is_ok());
+        assert!(pool.push(|| panic!("a job is made only if there is room")).is_err());
+        assert_eq!((pool.queued(), pool.unfinished()), (2, 3));
+        drop(hold);
+        while pool.unfinished() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(count(&pool), "2");
+    }
+
+    #[test]
+    fn a_command_of_the_console_reaches_every_state_once() {
+        let pool = pool("n = 10 setCustomEndpoint('count', function() return true, { n = n } end)", 1, 10);
+        pool.team.crew.shared.spread("n = n + 1").unwrap();
+        assert_eq!((count(&pool), count(&pool)), ("11".into(), "11".into()));
+    }
+
+    #[test]
+    fn a_configuration_that_fails_starts_no_pool() {
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let script = Arc::new(Script::of("error('no')"));
+        let crew = Crew { name: "test", shared, script, timeout: Duration::from_secs(60) };
+        assert!(Pool::start(crew, 3, 10).is_err());
+    }
+}

@@ -48,6 +48,12 @@ impl Script {
         Ok(Script { name: path.display().to_string(), folder, text })
     }
 
+    /// A configuration that is in no file.
+    #[cfg(test)]
+    pub fn of(text: &str) -> Script {
+        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into() }
+    }
+
     /// The name of the file, as messages have it.
     pub fn name(&self) -> &str {
         &self.name
@@ -299,4 +305,118 @@ fn trace(traceback: &str) -> String {
     let frames = frames
         .filter(|line| !line.is_empty() && !line.starts_with("[C]") && !line.starts_with("trackalert:"));
     frames.collect::<Vec<_>>().join(" < ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    fn state(role: Role, config: &str) -> Result<State> {
+        State::new(Arc::new(Shared::new(Arc::new(Stats::new()))), role, Some(&Script::of(config)))
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn an_error_names_the_place_of_the_call() {
+        for (config, message) in [
+            ("\n\naddACL('foo')", "test.conf:3: addACL(netmask): \"foo\" is not a netmask"),
+            (
+                "local g = newNetmaskGroup()\ng:addMask('foo')",
+                "test.conf:2: NetmaskGroup:addMask(netmask): \"foo\" is not a netmask",
+            ),
+            (
+                "newNetmaskFromCA('x', 3)",
+                "test.conf:1: newNetmaskFromCA(address, bits): address: ComboAddress expected, got string",
+            ),
+            ("x = = 1", "test.conf:1: unexpected symbol near '='"),
+            ("error('plain', 0)", "plain"),
+        ] {
+            let error = state(Role::Config, config).err().unwrap();
+            assert_eq!(Failure::new(&error).message, message, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_traceback_is_one_line_without_our_own_frames() {
+        let state =
+            state(Role::Worker, "local function f() error('x') end\nsetReport(function() f() end)").unwrap();
+        let failure = Failure::new(&state.report(&LoginTuple::default(), soon()).unwrap_err());
+        assert_eq!(failure.message, "test.conf:1: x");
+        let expected = "test.conf:1: in function 'f' < test.conf:2: in function 'report'";
+        assert_eq!(failure.traceback, expected);
+    }
+
+    #[test]
+    fn a_panic_in_a_function_of_ours_reaches_the_caller() {
+        let state = state(Role::Worker, "setReport(function() boom() end)").unwrap();
+        let boom = state.lua.create_function(|_, ()| -> rlua::Result<()> { panic!("on purpose") }).unwrap();
+        state.lua.globals().set("boom", boom).unwrap();
+        let report = AssertUnwindSafe(|| state.report(&LoginTuple::default(), soon()));
+        assert!(catch_unwind(report).is_err());
+    }
+
+    #[test]
+    fn a_report_is_a_table_like_any_other() {
+        let config = "setReport(function(lt)
+            local names = {}
+            for name in pairs(lt) do names[#names + 1] = name end
+            table.sort(names)
+            seen = table.concat(names, ' ')
+            lt.extra = tostring(lt.remote) .. (lt.attrs.none or 'none')
+            extra = lt.extra
+        end)";
+        let state = state(Role::Worker, config).unwrap();
+        state.report(&LoginTuple::default(), soon()).unwrap();
+        let seen: String = state.lua.globals().get("seen").unwrap();
+        assert_eq!(
+            seen,
+            "attrs attrs_mv device_attrs device_id fail_type login policy_reject protocol pwhash remote session_id \
+             success t tls"
+        );
+        assert_eq!(state.lua.globals().get::<_, String>("extra").unwrap(), "0.0.0.0none");
+    }
+
+    #[test]
+    fn addresses_compare_and_print() {
+        let config = "local a, b = newCA('192.0.2.9:80'), newCA('192.0.2.10')
+            local results = {
+                a == newCA('192.0.2.9'), a < b, a <= b, 'at ' .. a, a .. '!', a .. b, tostring(a), a:tostringWithPort(),
+            }
+            for i, result in ipairs(results) do results[i] = tostring(result) end
+            seen = table.concat(results, ' ')";
+        let state = state(Role::Config, config).unwrap();
+        let seen: String = state.lua.globals().get("seen").unwrap();
+        let expected = "true true true at 192.0.2.9 192.0.2.9! 192.0.2.9192.0.2.10 192.0.2.9 192.0.2.9:80";
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_command_answers_as_the_console_does() {
+        let state = state(Role::Config, "t = { b = 2, a = 'x' }").unwrap();
+        state.become_console().unwrap();
+        for (command, expected) in [
+            ("5 + 1", "6"),
+            ("'text'", "text"),
+            ("nil", "nil"),
+            ("return true", "true"),
+            ("x = 1", ""),
+            ("t", "a=x\nb=2\n"),
+            ("print('a', 1) print('b')", "a\t1\nb\n"),
+            ("addACL('10.0.0.0/8')", ""),
+            ("stats()", "0 reports\n"),
+            ("newCA('192.0.2.1')", ""),
+            ("return newCA('192.0.2.1')", "192.0.2.1"),
+        ] {
+            assert_eq!(state.command(command).unwrap(), expected, "{command}");
+        }
+        let error = state.command("setNumWorkerThreads(3)").unwrap_err();
+        // An expression is run as `return …`, a tail call: its line is not on the stack any more.
+        assert_eq!(Failure::new(&error).message, "setNumWorkerThreads(number): not on the console");
+    }
 }

@@ -8,5 +8,7 @@ mod hostile;
 mod load;
 /// C modules and Lua modules beside the configuration.
 mod modules;
+/// The Lua prompt on a terminal.
+mod prompt;
 /// Reports of the real wforce.
 mod wforce;

@@ -1,0 +1,90 @@
+# What a developer or packager needs. `make run` and `make check` install what is missing first: on
+# Debian a C compiler for LuaJIT and libsodium, mandoc and test tools; with cargo, cargo-deny.
+
+CARGO      ?= cargo
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+SBINDIR    := $(DESTDIR)$(PREFIX)/sbin
+MANDIR     := $(DESTDIR)$(PREFIX)/share/man
+DATADIR    := $(DESTDIR)$(PREFIX)/share/trackalert
+CONFDIR    := $(DESTDIR)$(SYSCONFDIR)/trackalert
+UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PAGES := $(wildcard man/*.[1-8])
+
+.PHONY: all build run check fmt lint test doc pages policy audit bench install build-tools check-tools
+
+all: build
+
+build: build-tools
+	$(CARGO) build --release --locked
+
+# In the foreground on 127.0.0.1:8084, with the configuration that is shipped.
+run: build-tools
+	$(CARGO) run --release --locked -- -s -C conf/trackalert.conf
+
+# Everything that must pass.
+check: check-tools fmt lint doc pages policy test
+
+fmt:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test:
+	$(CARGO) test --locked
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+pages:
+	mandoc -T lint -W warning $(PAGES)
+
+# The advisory database is not asked: it can't be fetched everywhere that this must run.
+policy:
+	$(CARGO) deny --locked check bans licenses sources
+
+# For those who can fetch the advisory database.
+audit:
+	$(CARGO) deny --locked check advisories
+
+# Ours and the original in turn; see tests/bench/bench --help.
+bench: build check-tools
+	tests/bench/bench
+
+install: build
+	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
+	install -m 0755 target/release/trackalert $(SBINDIR)/trackalert
+	test -e $(CONFDIR)/trackalert.conf || install -m 0640 conf/trackalert.conf $(CONFDIR)/trackalert.conf
+	install -m 0644 man/*.1 $(MANDIR)/man1/
+	install -m 0644 man/*.5 $(MANDIR)/man5/
+	install -m 0644 man/*.7 $(MANDIR)/man7/
+	cp -R share/daemontools $(DATADIR)/
+	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
+	    share/trackalert.service > $(UNITDIR)/trackalert.service
+
+# $(call packages,COMMAND:PACKAGE …) installs the packages whose command is not there.
+define packages
+	@missing=; for pair in $(1); do \
+	    command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
+	    echo "installing:$$missing"; \
+	    $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends $$missing; \
+	fi
+endef
+
+build-tools:
+	$(call packages,cc:gcc)
+
+# lua-cjson stands for every C module of Lua that policies load.
+check-tools: build-tools
+	$(call packages,mandoc:mandoc wrk:wrk curl:curl)
+	@ls /usr/lib/*/lua/5.1/cjson.so /usr/lib/lua/5.1/cjson.so >/dev/null 2>&1 || ! command -v apt-get >/dev/null || \
+	    $(SUDO) apt-get install -qy --no-install-recommends lua-cjson
+	@command -v cargo-deny >/dev/null || \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install --locked cargo-deny
