@@ -4,21 +4,25 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use compact_str::CompactString;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::logger;
 use crate::net::addr::Address;
 
+/// Text that needs no memory of its own while it is short, as most of a report's is.
+pub type Text = CompactString;
+
 /// Free-form attributes: names with one value each, and names with a list of values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes {
     /// Attributes that were given as a string.
-    pub single: BTreeMap<String, String>,
+    pub single: BTreeMap<Text, Text>,
     /// Attributes that were given as an array.
-    pub multiple: BTreeMap<String, Vec<String>>,
+    pub multiple: BTreeMap<Text, Vec<Text>>,
 }
 
 /// One report: who logged in, from where, how and with what result.
@@ -28,20 +32,20 @@ pub struct LoginTuple {
     pub t: f64,
     /// Where the client is, never an IPv4-mapped address.
     pub remote: Address,
-    pub login: String,
+    pub login: Text,
     /// A hash of the password, comparable within one login only.
-    pub pwhash: String,
+    pub pwhash: Text,
     pub success: bool,
     /// Whether the login was refused by policy, whatever the password.
     pub policy_reject: bool,
     pub tls: bool,
-    pub protocol: String,
+    pub protocol: Text,
     /// What the client said of itself: a User-Agent, an IMAP ID.
-    pub device_id: String,
+    pub device_id: Text,
     /// What `device_id` was parsed into (`os.family` …); `None` when the sender did not.
-    pub device_attrs: Option<BTreeMap<String, String>>,
-    pub session_id: String,
-    pub fail_type: String,
+    pub device_attrs: Option<BTreeMap<Text, Text>>,
+    pub session_id: Text,
+    pub fail_type: Text,
     pub attrs: Attributes,
 }
 
@@ -56,7 +60,7 @@ impl LoginTuple {
     /// Invalid UTF-8 becomes U+FFFD. A time before 2000 or more than a day ahead of `now` is
     /// replaced by `now`.
     pub fn from_json(body: &[u8], now: SystemTime) -> serde_json::Result<LoginTuple> {
-        let mut login: LoginTuple = serde_json::from_str(&String::from_utf8_lossy(body))?;
+        let mut login: LoginTuple = serde_json::from_str(&text(body))?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         if !(EARLIEST..=now + AHEAD).contains(&login.t) {
             login.t = now;
@@ -66,27 +70,28 @@ impl LoginTuple {
 
     /// The report as a log line.
     pub fn line(&self) -> String {
-        let mut fields = vec![
-            ("t".to_owned(), format!("{:.3}", self.t)),
-            ("remote".to_owned(), self.remote.to_string()),
-            ("success".to_owned(), self.success.to_string()),
-            ("policy_reject".to_owned(), self.policy_reject.to_string()),
-            ("tls".to_owned(), self.tls.to_string()),
-        ];
-        let texts = [
-            ("login", &self.login),
-            ("pwhash", &self.pwhash),
-            ("protocol", &self.protocol),
-            ("device_id", &self.device_id),
-            ("session_id", &self.session_id),
-            ("fail_type", &self.fail_type),
-        ];
-        fields.extend(texts.map(|(name, text)| (name.to_owned(), text.clone())));
-        fields.extend(self.attrs.single.iter().map(|(name, text)| (format!("attrs.{name}"), text.clone())));
-        fields
-            .extend(self.attrs.multiple.iter().map(|(name, list)| (format!("attrs.{name}"), list.join(","))));
-        let device = self.device_attrs.iter().flatten();
-        fields.extend(device.map(|(name, text)| (format!("device_attrs.{name}"), text.clone())));
+        let mut fields: Vec<(String, String)> = Vec::new();
+        let mut add = |name: &str, value: &dyn Display| fields.push((name.to_owned(), value.to_string()));
+        add("t", &format_args!("{:.3}", self.t));
+        add("remote", &self.remote);
+        add("success", &self.success);
+        add("policy_reject", &self.policy_reject);
+        add("tls", &self.tls);
+        add("login", &self.login);
+        add("pwhash", &self.pwhash);
+        add("protocol", &self.protocol);
+        add("device_id", &self.device_id);
+        add("session_id", &self.session_id);
+        add("fail_type", &self.fail_type);
+        for (name, text) in &self.attrs.single {
+            add(&format!("attrs.{name}"), text);
+        }
+        for (name, list) in &self.attrs.multiple {
+            add(&format!("attrs.{name}"), &list.join(","));
+        }
+        for (name, text) in self.device_attrs.iter().flatten() {
+            add(&format!("device_attrs.{name}"), text);
+        }
         logger::line("report", &fields)
     }
 }
@@ -95,9 +100,14 @@ impl Attributes {
     /// Reads the body of a call of a custom endpoint, `{"attrs": {…}}`. Attributes that are no
     /// object count as none, as in the original.
     pub fn from_json(body: &[u8]) -> serde_json::Result<Attributes> {
-        let call: Call = serde_json::from_str(&String::from_utf8_lossy(body))?;
+        let call: Call = serde_json::from_str(&text(body))?;
         Ok(call.0)
     }
+}
+
+/// A body as text; invalid UTF-8 becomes U+FFFD. That there is none is found fast.
+fn text(body: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
 }
 
 impl Default for LoginTuple {
@@ -105,16 +115,16 @@ impl Default for LoginTuple {
         LoginTuple {
             t: 0.0,
             remote: Address::UNSPECIFIED,
-            login: String::new(),
-            pwhash: String::new(),
+            login: Text::default(),
+            pwhash: Text::default(),
             success: false,
             policy_reject: false,
             tls: false,
-            protocol: String::new(),
-            device_id: String::new(),
+            protocol: Text::default(),
+            device_id: Text::default(),
             device_attrs: None,
-            session_id: String::new(),
-            fail_type: String::new(),
+            session_id: Text::default(),
+            fail_type: Text::default(),
             attrs: Attributes::default(),
         }
     }
@@ -135,7 +145,7 @@ impl<'de> Deserialize<'de> for LoginTuple {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LoginTuple, A::Error> {
                 let mut login = LoginTuple::default();
-                while let Some(Text(name)) = map.next_key()? {
+                while let Some(Borrowed(name)) = map.next_key()? {
                     let name = name.as_ref();
                     match name {
                         "login" => login.login = field(&mut map, name)?.unwrap_or_default(),
@@ -174,32 +184,32 @@ where
 }
 
 /// The address in `text`, without the port that may follow it.
-fn remote<E: serde::de::Error>(text: Option<Text<'_>>) -> Result<Address, E> {
-    let Some(Text(text)) = text else { return Ok(Address::UNSPECIFIED) };
+fn remote<E: serde::de::Error>(text: Option<Borrowed<'_>>) -> Result<Address, E> {
+    let Some(Borrowed(text)) = text else { return Ok(Address::UNSPECIFIED) };
     let address: Address = text.parse().map_err(|_| E::custom("remote: not an IP address"))?;
     Ok(Address::from(address.unmapped().ip()))
 }
 
 /// Text that is borrowed from the body where it holds no escapes.
-struct Text<'a>(Cow<'a, str>);
+struct Borrowed<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Text<'de>, D::Error> {
+impl<'de> Deserialize<'de> for Borrowed<'de> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Borrowed<'de>, D::Error> {
         struct Words;
 
         impl<'de> Visitor<'de> for Words {
-            type Value = Text<'de>;
+            type Value = Borrowed<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Borrowed<'de>, E> {
+                Ok(Borrowed(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<Borrowed<'de>, E> {
+                Ok(Borrowed(Cow::Owned(text.to_owned())))
             }
         }
 
@@ -220,7 +230,7 @@ impl<'de> Deserialize<'de> for Attributes {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
                 let mut attrs = Attributes::default();
-                while let Some(name) = map.next_key::<String>()? {
+                while let Some(name) = map.next_key::<Text>()? {
                     attrs.insert(name, map.next_value()?);
                 }
                 Ok(attrs)
@@ -233,7 +243,7 @@ impl<'de> Deserialize<'de> for Attributes {
 
 impl Attributes {
     /// Keeps strings and arrays and skips everything else.
-    fn insert(&mut self, name: String, value: Value) {
+    fn insert(&mut self, name: Text, value: Value) {
         match value {
             Value::One(text) => drop(self.single.insert(name, text)),
             Value::Many(list) => {
@@ -268,17 +278,17 @@ impl<'de> Deserialize<'de> for Call {
 /// Any JSON value. Unlike serde's `IgnoredAny` it stops at the depth that serde_json allows (128),
 /// wherever the nesting is.
 enum Value {
-    One(String),
+    One(Text),
     Many(Vec<Value>),
-    Object(BTreeMap<String, Value>),
+    Object(BTreeMap<Text, Value>),
     Other,
 }
 
 impl Value {
-    fn into_text(self) -> String {
+    fn into_text(self) -> Text {
         match self {
             Value::One(text) => text,
-            _ => String::new(),
+            _ => Text::default(),
         }
     }
 }
@@ -315,7 +325,7 @@ impl<'de> Deserialize<'de> for Value {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::One(text.to_owned()))
+                Ok(Value::One(text.into()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
@@ -375,7 +385,7 @@ mod tests {
         );
         assert_eq!(login.t, 1_700_000_000.25);
         assert_eq!(login.attrs.single.into_iter().collect::<Vec<_>>(), [("z".into(), "1".into())]);
-        let lists: Vec<(String, String)> =
+        let lists: Vec<(Text, String)> =
             login.attrs.multiple.into_iter().map(|(name, list)| (name, list.join("|"))).collect();
         assert_eq!(
             lists,

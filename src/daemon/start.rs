@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::cli::{Options, default_config};
-use crate::config::Config;
+use crate::config::{Ack, Config};
 use crate::daemon::Event;
 use crate::error::{Error, Result};
 use crate::http::{Front, Site, listen};
@@ -16,7 +16,7 @@ use crate::lua::{self, Failure, Role, Script, State};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::unix::{self, PidFile};
-use crate::worker::{Crew, Pool, Pools};
+use crate::worker::{Crew, Pool, Pools, Urgency};
 
 /// Everything that runs.
 pub struct Daemon {
@@ -102,14 +102,18 @@ fn blame(script: Option<&Script>, e: &Error) -> Error {
 }
 
 fn start_pools(config: &Config, shared: &Arc<Shared>, script: &Arc<Script>) -> Result<Pools> {
-    let start = |name, size, limit| {
+    let start = |name, size, limit, urgency| {
         let crew = Crew { name, shared: shared.clone(), script: script.clone(), timeout: config.lua_timeout };
-        Pool::start(crew, size, limit).map_err(|e| blame(Some(script), &e))
+        Pool::start(crew, size, limit, urgency).map_err(|e| blame(Some(script), &e))
+    };
+    let urgency = match config.report_ack {
+        Ack::Queued => Urgency::Unwaited,
+        Ack::Done => Urgency::Waited,
     };
     Ok(Pools {
-        report: start("report", config.report_pool(), config.report_queue)?,
+        report: start("report", config.report_pool(), config.report_queue, urgency)?,
         // A connection waits for one answer at a time, so no more calls can come together.
-        endpoint: start("endpoint", config.endpoint_threads, config.connections)?,
+        endpoint: start("endpoint", config.endpoint_threads, config.connections, Urgency::Waited)?,
     })
 }
 

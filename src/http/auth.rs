@@ -20,21 +20,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Whether an `Authorization` field holds the password.
+/// Whether an `Authorization` field holds the password: everything after the first colon.
 pub fn is_authorized(field: Option<&[u8]>, password: Option<&str>) -> bool {
     let (Some(field), Some(password)) = (field, password) else { return false };
-    given_password(field).is_some_and(|given| is_same(&given, password.as_bytes()))
+    let Some(given) = credentials(field) else { return false };
+    let Some(colon) = memchr::memchr(b':', &given) else { return false };
+    is_same(&given[colon + 1..], password.as_bytes())
 }
 
-/// The password in a field: everything after the first colon.
-fn given_password(field: &[u8]) -> Option<Vec<u8>> {
+/// The user's name, a colon and the password.
+fn credentials(field: &[u8]) -> Option<Vec<u8>> {
     let (scheme, credentials) = field.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let mut given = BASE64.decode(credentials.trim_ascii()).ok()?;
-    let colon = memchr::memchr(b':', &given)?;
-    Some(given.split_off(colon + 1))
+    BASE64.decode(credentials.trim_ascii()).ok()
 }
 
 /// How often failures of one address are logged.

@@ -2,6 +2,7 @@
 //! parsers could read differently is refused, so that nothing can be smuggled past a proxy.
 //! Nothing here knows of sockets.
 
+use std::mem::MaybeUninit;
 use std::str::FromStr;
 
 use tiny_http::{HTTPVersion, Method};
@@ -74,9 +75,9 @@ pub fn find_end(bytes: &[u8], scanned: &mut usize, limit: usize) -> Result<Optio
 impl<'a> Head<'a> {
     /// Reads a head that ends with `bytes`.
     pub fn parse(bytes: &'a [u8], limits: &HttpLimits) -> Result<Head<'a>, Refusal> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
-        match request.parse(bytes) {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
             Err(httparse::Error::Version) => return Err(refuse(505, "HTTP version not supported")),

@@ -7,6 +7,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -138,6 +139,9 @@ impl Web {
             for token in again {
                 self.with(token, now, Client::work);
             }
+            // A thread that always finds more to do keeps its processor for milliseconds, which the
+            // clients of the others feel when there are more threads than processors.
+            thread::yield_now();
             if now >= next_sweep {
                 next_sweep = now + SWEEP;
                 self.sweep(now);

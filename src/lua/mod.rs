@@ -11,6 +11,7 @@ mod log;
 mod objects;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,7 +22,7 @@ use rlua::{ChunkMode, Function, Lua, MultiValue, RegistryKey, Table, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::login::{Attributes, LoginTuple};
+use crate::login::{Attributes, LoginTuple, Text};
 use crate::shared::Shared;
 
 pub use api::{Role, complete, is_for_console_only};
@@ -240,7 +241,7 @@ impl State {
             false => {
                 let lists = attrs.multiple.iter();
                 let lists = lists
-                    .map(|(name, list)| (name.as_str(), list.iter().map(String::as_str).collect::<Vec<_>>()));
+                    .map(|(name, list)| (name.as_str(), list.iter().map(Text::as_str).collect::<Vec<_>>()));
                 Some(self.lua.create_table_from(lists)?)
             }
         };
@@ -257,7 +258,7 @@ impl State {
     }
 }
 
-fn texts(map: &std::collections::BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+fn texts(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (&str, &str)> {
     map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 

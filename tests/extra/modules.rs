@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert};
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert, skipped};
 
 #[test]
 fn c_modules_of_lua_5_1_load() {
     let folders =
         ["/usr/lib/x86_64-linux-gnu/lua/5.1", "/usr/lib/aarch64-linux-gnu/lua/5.1", "/usr/lib/lua/5.1"];
     let Some(folder) = folders.iter().find(|folder| Path::new(folder).join("cjson.so").exists()) else {
-        return println!("skipped: Debian's package lua-cjson is not installed");
+        return skipped("Debian's package lua-cjson is not installed");
     };
     let mut command = Command::new(PROGRAM);
     command.env("LUA_CPATH", format!("{folder}/?.so"));

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use crate::support::http::{Client, basic};
-use crate::support::{Folder, Trackalert, original, wait_for};
+use crate::support::{Folder, Trackalert, original, skipped, wait_for};
 
 /// The real wforce, ended when the test ends.
 struct Wforce {
@@ -70,7 +70,7 @@ fn every_report_of_wforce_arrives_with_every_field() {
     const REPORTS: usize = 1000;
     let daemon = Trackalert::start(SHOW);
     let Some(wforce) = Wforce::start(daemon.address) else {
-        return println!("skipped: the original is not installed");
+        return skipped("the original is not installed");
     };
     let mut client = Client::connect(wforce.address);
     for number in 0..REPORTS {

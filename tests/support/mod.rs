@@ -79,6 +79,12 @@ pub fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Says that a test has nothing to do here, past the runner's capture of what passing tests print.
+pub fn skipped(reason: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
 /// The script that runs the original, if the specification is beside the project and the original
 /// is installed.
 pub fn original() -> Option<PathBuf> {

@@ -1,0 +1,62 @@
+//! What Lua threads are asked to do, and how they answer.
+
+use std::sync::Arc;
+
+use crate::login::{Attributes, LoginTuple};
+
+/// Something for a Lua thread to do.
+pub enum Job {
+    /// Calls the report function.
+    Report { login: Arc<LoginTuple>, reply: Option<Reply> },
+    /// Calls the function of a custom endpoint.
+    Endpoint { name: Arc<str>, attrs: Attributes, reply: Reply },
+    /// Does nothing: that it was run shows that the pool moves.
+    Probe,
+}
+
+/// What became of a job that somebody waits for.
+pub enum Outcome {
+    /// The report function has run, with or without an error of its own.
+    Reported,
+    /// What the function of a custom endpoint returned.
+    Answered { success: bool, attrs: Vec<(String, String)> },
+    /// It could not be run to its end, for this reason.
+    Failed(String),
+}
+
+/// Where the outcome of a job goes. One that is dropped says that the job failed, so that nobody
+/// waits for ever.
+pub struct Reply(Option<Box<dyn FnOnce(Outcome) + Send>>);
+
+impl Reply {
+    pub fn new(send: impl FnOnce(Outcome) + Send + 'static) -> Reply {
+        Reply(Some(Box::new(send)))
+    }
+
+    pub fn send(mut self, outcome: Outcome) {
+        if let Some(send) = self.0.take() {
+            send(outcome);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(send) = self.0.take() {
+            send(Outcome::Failed("the call was given up".into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_job_that_is_given_up_is_answered() {
+        let (send, outcomes) = mpsc::channel();
+        drop(Reply::new(move |outcome| drop(send.send(outcome))));
+        assert!(matches!(outcomes.recv().unwrap(), Outcome::Failed(_)));
+    }
+}

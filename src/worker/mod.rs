@@ -1,0 +1,48 @@
+//! The pools whose threads own a Lua state each, and the jobs that they run. Who asks for a job and
+//! who writes its answer is up to `http`; a job never waits for a thread but in the pool's queue.
+
+mod job;
+mod pool;
+mod queue;
+mod team;
+
+use std::time::Instant;
+
+use crate::error::Result;
+
+pub use job::{Job, Outcome, Reply};
+pub use pool::Pool;
+pub use queue::Urgency;
+pub use team::Crew;
+
+/// The pools of one configuration.
+pub struct Pools {
+    pub report: Pool,
+    pub endpoint: Pool,
+}
+
+impl Pools {
+    fn all(&self) -> [&Pool; 2] {
+        [&self.report, &self.endpoint]
+    }
+
+    /// Looks after calls that take too long.
+    pub fn watch(&self, now: Instant) {
+        self.all().iter().for_each(|pool| pool.watch(now));
+    }
+
+    /// Jobs that wait or run.
+    pub fn unfinished(&self) -> usize {
+        self.all().iter().map(|pool| pool.unfinished()).sum()
+    }
+
+    /// Threads whose call can't be interrupted.
+    pub fn stuck(&self) -> usize {
+        self.all().iter().map(|pool| pool.stuck()).sum()
+    }
+
+    /// Why the pools can't work, if they can't.
+    pub fn check(&self) -> Result<()> {
+        self.all().iter().try_for_each(|pool| pool.check())
+    }
+}

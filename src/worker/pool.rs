@@ -1,0 +1,194 @@
+//! A pool: threads with a Lua state each, behind a bounded queue.
+
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Instant;
+
+use threadpool::ThreadPool;
+
+use crate::error::{Error, Result};
+use crate::worker::job::Job;
+use crate::worker::queue::{Full, Queue, Urgency};
+use crate::worker::team::{Crew, Team};
+
+/// Threads with a Lua state each, behind a bounded queue.
+pub struct Pool {
+    threads: ThreadPool,
+    size: usize,
+    team: Arc<Team>,
+}
+
+impl Pool {
+    /// Starts the threads and waits until each has its state. At most `limit` jobs wait.
+    pub fn start(crew: Crew, size: usize, limit: usize, urgency: Urgency) -> Result<Pool> {
+        let threads = threadpool::Builder::new().num_threads(size).thread_name(crew.name.into()).build();
+        let team = Arc::new(Team::new(crew, Queue::new(limit, size, urgency)));
+        let barrier = Arc::new(Barrier::new(size));
+        let (send, results) = mpsc::channel();
+        for _ in 0..size {
+            let (team, barrier, send) = (team.clone(), barrier.clone(), send.clone());
+            threads.execute(move || {
+                let made = team.join();
+                // No thread takes a second one of these jobs while another still makes its state.
+                barrier.wait();
+                let _ = send.send(made);
+            });
+        }
+        drop(send);
+        results.iter().collect::<Result<()>>()?;
+        Ok(Pool { threads, size, team })
+    }
+
+    /// Makes and queues a job, if the queue has room.
+    pub fn push(&self, job: impl FnOnce() -> Job) -> std::result::Result<(), Full> {
+        if self.team.queue.push(job, Instant::now())? {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        let team = self.team.clone();
+        self.threads.execute(move || team.work());
+    }
+
+    /// Jobs that wait.
+    pub fn queued(&self) -> usize {
+        self.team.queue.len()
+    }
+
+    /// Jobs that wait or run.
+    pub fn unfinished(&self) -> usize {
+        self.team.queue.unfinished()
+    }
+
+    /// Jobs that have been run.
+    pub fn finished(&self) -> u64 {
+        self.team.finished()
+    }
+
+    /// Threads whose call can't be interrupted.
+    pub fn stuck(&self) -> usize {
+        self.team.stuck()
+    }
+
+    /// Why the pool can't work, if it can't.
+    pub fn check(&self) -> Result<()> {
+        if self.stuck() < self.most() {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("every {} thread is stuck in Lua", self.team.crew.name)))
+    }
+
+    /// Threads that there may be: as many again as were asked for may take the place of stuck ones.
+    fn most(&self) -> usize {
+        self.size * 2
+    }
+
+    /// Interrupts calls that take too long and, where that does not help, puts a further thread in
+    /// their place. Called about once a second.
+    pub fn watch(&self, now: Instant) {
+        self.team.watch(now);
+        let wanted = (self.size + self.stuck()).min(self.most());
+        if wanted != self.threads.max_count() {
+            // A clone is another handle of the same threads.
+            self.threads.clone().set_num_threads(wanted);
+        }
+        if self.team.queue.allow(wanted, now) {
+            self.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::Attributes;
+    use crate::lua::Script;
+    use crate::shared::Shared;
+    use crate::stats::Stats;
+    use crate::worker::job::{Outcome, Reply};
+    use std::time::Duration;
+
+    fn pool(config: &str, size: usize, limit: usize) -> Pool {
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let script = Arc::new(Script::of(config));
+        Pool::start(
+            Crew { name: "test", shared, script, timeout: Duration::from_secs(60) },
+            size,
+            limit,
+            Urgency::Waited,
+        )
+        .unwrap()
+    }
+
+    /// Has a pool call an endpoint, and waits for what becomes of it.
+    fn call(pool: &Pool, name: &str) -> Outcome {
+        let (send, outcomes) = mpsc::channel();
+        let reply = Reply::new(move |outcome| drop(send.send(outcome)));
+        pool.push(|| Job::Endpoint { name: name.into(), attrs: Attributes::default(), reply }).unwrap();
+        outcomes.recv().unwrap()
+    }
+
+    fn count(pool: &Pool) -> String {
+        match call(pool, "count") {
+            Outcome::Answered { attrs, .. } => attrs[0].1.clone(),
+            _ => panic!("no answer"),
+        }
+    }
+
+    const COUNT: &str = "local n = 0
+        setCustomEndpoint('count', function() n = n + 1 return true, { n = n } end)";
+
+    #[test]
+    fn a_panic_costs_one_job_and_the_state() {
+        let pool = pool(COUNT, 1, 10);
+        assert_eq!((count(&pool), count(&pool)), ("1".into(), "2".into()));
+        let reply = Reply::new(|_| panic!("on purpose"));
+        pool.push(|| Job::Endpoint { name: "count".into(), attrs: Attributes::default(), reply }).unwrap();
+        assert_eq!(count(&pool), "1", "the state was made anew");
+        assert_eq!(pool.team.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).get(), 1);
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_is_answered() {
+        let (send, outcomes) = mpsc::channel();
+        drop(Reply::new(move |outcome| drop(send.send(outcome))));
+        assert!(matches!(outcomes.recv().unwrap(), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let pool = pool(COUNT, 1, 2);
+        let (hold, held) = mpsc::channel::<()>();
+        let (send, running) = mpsc::channel();
+        let reply = Reply::new(move |_| {
+            let _ = send.send(());
+            let _ = held.recv();
+        });
+        pool.push(|| Job::Endpoint { name: "count".into(), attrs: Attributes::default(), reply }).unwrap();
+        running.recv().unwrap();
+        assert!(pool.push(|| Job::Probe).is_ok() && pool.push(|| Job::Probe).is_ok());
+        assert!(pool.push(|| panic!("a job is made only if there is room")).is_err());
+        assert_eq!((pool.queued(), pool.unfinished()), (2, 3));
+        drop(hold);
+        while pool.unfinished() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(count(&pool), "2");
+    }
+
+    #[test]
+    fn a_command_of_the_console_reaches_every_state_once() {
+        let pool = pool("n = 10 setCustomEndpoint('count', function() return true, { n = n } end)", 1, 10);
+        pool.team.crew.shared.spread("n = n + 1").unwrap();
+        assert_eq!((count(&pool), count(&pool)), ("11".into(), "11".into()));
+    }
+
+    #[test]
+    fn a_configuration_that_fails_starts_no_pool() {
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let script = Arc::new(Script::of("error('no')"));
+        let crew = Crew { name: "test", shared, script, timeout: Duration::from_secs(60) };
+        assert!(Pool::start(crew, 3, 10, Urgency::Waited).is_err());
+    }
+}

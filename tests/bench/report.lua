@@ -1,0 +1,24 @@
+-- wrk: posts a report as wforce's webhook does, on kept connections, and prints one line of JSON.
+
+local body = [[{"attrs": {"accountStatus": "active", "cos": "basic", "roles": ["user", "mobile"]}, ]] ..
+    [["device_attrs": {"browser.family": "Firefox", "browser.major": "128", "browser.minor": "0", ]] ..
+    [["device.brand": "", "device.family": "Other", "device.model": "", ]] ..
+    [["os.family": "Linux", "os.major": "", "os.minor": ""}, ]] ..
+    [["device_id": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", ]] ..
+    [["fail_type": "", "login": "carol@example.com", "policy_reject": false, "protocol": "https", ]] ..
+    [["pwhash": "3a7f", "remote": "203.0.113.77", "session_id": "f81d4fae-7dec", "success": true, ]] ..
+    [["t": %.6f, "tls": true, "type": "wforce_report"}]]
+
+-- One request for all: wrk then spends its time on sending, not on Lua.
+wrk.method = "POST"
+wrk.path = "/command/report"
+wrk.headers["Authorization"] = "Basic d2ZvcmNlOnN1cGVy" -- wforce:super
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = body:format(os.time() + 0.25)
+
+function done(summary, latency)
+    local errors = summary.errors
+    print(("JSON {\"answers\": %d, \"refused\": %d, \"broken\": %d, \"us\": %d, \"p50\": %d, \"p99\": %d}"):format(
+        summary.requests, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+        summary.duration, latency:percentile(50), latency:percentile(99)))
+end
