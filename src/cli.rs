@@ -158,6 +158,7 @@ pub fn default_config<'a>() -> Option<&'a Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual;
 
     fn read(line: &str) -> Result<Action> {
         parse(line.split_whitespace().map(OsString::from))
@@ -210,6 +211,15 @@ mod tests {
             let error = read(line).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.status()), (message, status), "{line}");
         }
+    }
+
+    #[test]
+    fn the_manual_has_every_option_and_no_other() {
+        let entry = |option: &Opt| {
+            let argument = option.argument.map(|name| format!(" Ar {name}")).unwrap_or_default();
+            (format!("Fl {} , Fl -{}{argument}", option.short, option.long), option.help.to_owned())
+        };
+        manual::check("trackalert.1", "Fl", OPTIONS.iter().map(entry));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
+fn read(page: &str) -> String {
+    let path = format!("{}/man/{page}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
 /// The entries of a page of `man/` whose heading is `.It MACRO …`: each heading's words, and the
 /// first sentence below it.
 fn entries(page: &str, macro_name: &str) -> BTreeMap<String, String> {
-    let path = format!("{}/man/{page}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let text = read(page);
     let mut lines = text.lines();
     let mut entries = BTreeMap::new();
     while let Some(line) = lines.next() {
@@ -23,9 +27,8 @@ fn entries(page: &str, macro_name: &str) -> BTreeMap<String, String> {
     entries
 }
 
-/// A line of a page without its macros and escapes.
+/// A line of a page without its escapes.
 fn plain(line: &str) -> String {
-    let line = line.strip_prefix(".Pp ").unwrap_or(line);
     line.replace("\\(dq", "\"").replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
 }
 
@@ -42,4 +45,13 @@ pub fn check(page: &str, macro_name: &str, table: impl Iterator<Item = (String, 
     }
     wrong.extend(found.into_keys().map(|heading| format!(".It {heading}\n  is of nothing in the program")));
     assert!(wrong.is_empty(), "{page}:\n{}", wrong.join("\n"));
+}
+
+/// The first literal display of a page's section EXAMPLES.
+pub fn example(page: &str) -> String {
+    let text = read(page);
+    let (_, section) = text.split_once(".Sh EXAMPLES").unwrap_or_else(|| panic!("{page} has no examples"));
+    let (_, display) = section.split_once(".Bd -literal").unwrap_or_else(|| panic!("{page} has no display"));
+    let (lines, _) = display.split_once(".Ed").unwrap_or_else(|| panic!("{page} has an open display"));
+    lines.lines().skip(1).map(|line| plain(line) + "\n").collect()
 }

@@ -34,6 +34,9 @@ pub struct Route {
     /// Whether `/command/NAME` and `/?command=NAME` are served.
     pub is_command: bool,
     pub access: Access,
+    /// One sentence, the first of the command's entry in the manual page.
+    #[cfg(test)]
+    help: &'static str,
     pub run: fn(&Call) -> Reaction,
 }
 
@@ -45,6 +48,8 @@ pub static ROUTES: &[Route] = &[
         is_short: false,
         is_command: true,
         access: Access::Password,
+        #[cfg(test)]
+        help: "Take the report of a login.",
         run: handlers::report,
     },
     Route {
@@ -53,6 +58,8 @@ pub static ROUTES: &[Route] = &[
         is_short: false,
         is_command: true,
         access: Access::Password,
+        #[cfg(test)]
+        help: "Tell what has been counted.",
         run: handlers::stats,
     },
     Route {
@@ -61,6 +68,8 @@ pub static ROUTES: &[Route] = &[
         is_short: true,
         is_command: false,
         access: Access::Metrics,
+        #[cfg(test)]
+        help: "Give everything that is counted to Prometheus.",
         run: handlers::metrics,
     },
     Route {
@@ -69,6 +78,8 @@ pub static ROUTES: &[Route] = &[
         is_short: true,
         is_command: true,
         access: Access::Open,
+        #[cfg(test)]
+        help: "Tell whether the daemon answers.",
         run: handlers::livez,
     },
     Route {
@@ -77,6 +88,8 @@ pub static ROUTES: &[Route] = &[
         is_short: true,
         is_command: true,
         access: Access::Open,
+        #[cfg(test)]
+        help: "Tell whether the daemon can do its work.",
         run: handlers::readyz,
     },
 ];
@@ -145,7 +158,21 @@ fn find(shared: &Shared, path: &str, query: &str) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual;
     use crate::stats::Stats;
+
+    #[test]
+    fn the_manual_has_every_command_and_no_other() {
+        let entry = |route: &Route| {
+            let name = route.name;
+            let command = [format!("Pa /command/{name}"), format!("Pa /?command={name}")];
+            let paths: Vec<String> = command.into_iter().filter(|_| route.is_command).collect();
+            let short = route.is_short.then(|| format!("Pa /{name}"));
+            let paths: Vec<String> = paths.into_iter().chain(short).collect();
+            (format!("Ic {} {}", route.method, paths.join(" , ")), route.help.to_owned())
+        };
+        manual::check("trackalert_api.7", "Ic", ROUTES.iter().map(entry));
+    }
 
     #[test]
     fn a_path_names_a_command_or_nothing() {

@@ -177,6 +177,8 @@ pub fn is_for_console_only(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lua::objects;
+    use crate::manual;
     use std::collections::HashSet;
 
     #[test]
@@ -191,6 +193,17 @@ mod tests {
             );
             assert!(!func.roles.is_empty(), "{}", func.name);
         }
+    }
+
+    #[test]
+    fn the_manual_has_every_function_and_method_and_no_other() {
+        let entry = |name: &str, args: &[&str], help: &str| {
+            let words: Vec<&str> = [name].into_iter().chain(args.iter().copied()).collect();
+            (format!("Fn {}", words.join(" ")), help.to_owned())
+        };
+        let functions = funcs().map(|func| entry(func.name, func.args, func.help));
+        let methods = objects::methods().into_iter().map(|(name, args, help)| entry(&name, args, help));
+        manual::check("trackalert.conf.5", "Fn", functions.chain(methods));
     }
 
     #[test]

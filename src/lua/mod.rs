@@ -311,6 +311,7 @@ fn trace(traceback: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual;
     use crate::stats::Stats;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::Duration;
@@ -321,6 +322,21 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn the_example_of_the_manual_works() {
+        let example = manual::example("trackalert.conf.5");
+        assert_eq!(state(Role::Config, &example).unwrap().config().report_threads, 1);
+        let worker = state(Role::Worker, &example).unwrap();
+        let login = LoginTuple { remote: "198.51.100.1".parse().unwrap(), ..LoginTuple::default() };
+        for _ in 0..20 {
+            worker.report(&login, soon()).unwrap();
+        }
+        let mut attrs = Attributes::default();
+        attrs.single.insert("address".into(), "192.0.2.66".into());
+        let answer = worker.endpoint("isOurs", &attrs, soon()).unwrap();
+        assert_eq!(answer, (true, vec![("ours".into(), "false".into())]));
     }
 
     #[test]

@@ -18,8 +18,6 @@ use crate::stats::latency::Latency;
 use crate::stats::prometheus::Metrics;
 use crate::stats::window::Window;
 
-#[cfg(test)]
-pub use prometheus::TABLE;
 pub use window::{SLOT, SPAN};
 
 /// Custom counters that may be declared: each is a time series for whoever reads the metrics.

@@ -57,7 +57,7 @@ macro_rules! metrics {
 
         /// Name, labels and help of every metric of ours.
         #[cfg(test)]
-        pub const TABLE: &[(&str, &[&str], &str)] = &[$(($name, &[$($label),*], $help)),*];
+        const TABLE: &[(&str, &[&str], &str)] = &[$(($name, &[$($label),*], $help)),*];
 
         impl Metrics {
             fn make(registry: Registry) -> prometheus::Result<Metrics> {
@@ -123,6 +123,16 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual;
+
+    #[test]
+    fn the_manual_has_every_metric_and_no_other() {
+        let entry = |(name, labels, help): &(&str, &[&str], &str)| {
+            let labels: String = labels.iter().map(|label| format!(" Ar {label}")).collect();
+            (format!("Va {name}{labels}"), (*help).to_owned())
+        };
+        manual::check("trackalert_api.7", "Va", TABLE.iter().map(entry));
+    }
 
     #[test]
     fn every_metric_of_the_table_is_in_the_text() {

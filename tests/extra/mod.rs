@@ -10,5 +10,7 @@ mod load;
 mod modules;
 /// The Lua prompt on a terminal.
 mod prompt;
+/// What is shipped beside the program.
+mod shipped;
 /// Reports of the real wforce.
 mod wforce;
