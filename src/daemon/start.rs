@@ -34,8 +34,6 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; what can't start stops all of it.
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
-        let (sender, events) = mpsc::channel();
-        hear_signals(sender.clone())?;
         lua::install_interrupt()?;
         let script = Arc::new(enter(options)?.ok_or_else(no_config)?);
         let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
@@ -49,6 +47,9 @@ impl Daemon {
         let listeners = config.listeners.iter().copied().map(listen).collect::<Result<Vec<_>>>()?;
         let pools = Arc::new(start_pools(&config, &shared, &script)?);
         state.become_console()?;
+        // Until here a signal ends the process at once: a configuration may take for ever.
+        let (sender, events) = mpsc::channel();
+        hear_signals(sender.clone())?;
         announce(&shared, &listeners);
         let site = Arc::new(Site::new(&config, shared.clone(), pools.clone()));
         let front = Front::start(listeners, site, &config, connections)?;

@@ -248,13 +248,20 @@ impl State {
         Ok((single, multiple))
     }
 
-    /// `require` looks beside the configuration first, then where packages put shared policies.
+    /// `require` looks beside the configuration first, then where packages put shared policies, then
+    /// where LuaJIT and the environment say, and last where Linux distributions put modules for Lua
+    /// 5.1: a LuaJIT from a package knows those places, one built from source does not.
     fn set_path(&self, folder: &Path) -> Result<()> {
         let package: Table = self.lua.globals().get("package")?;
-        let path: String = package.get("path")?;
+        let (path, cpath): (String, String) = (package.get("path")?, package.get("cpath")?);
         let folder = folder.display();
-        let shared = "/usr/share/trackalert/?.lua;/usr/share/trackalert/?/init.lua";
-        Ok(package.set("path", format!("{folder}/?.lua;{folder}/?/init.lua;{shared};{path}"))?)
+        let policies = "/usr/share/trackalert/?.lua;/usr/share/trackalert/?/init.lua";
+        let modules = "/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua";
+        package.set("path", format!("{folder}/?.lua;{folder}/?/init.lua;{policies};{path};{modules}"))?;
+        let arch = std::env::consts::ARCH;
+        let modules =
+            format!("/usr/lib/{arch}-linux-gnu/lua/5.1/?.so;/usr/lib64/lua/5.1/?.so;/usr/lib/lua/5.1/?.so");
+        Ok(package.set("cpath", format!("{cpath};{modules}"))?)
     }
 }
 

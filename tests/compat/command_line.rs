@@ -177,3 +177,15 @@ fn a_terminal_is_not_needed_to_run_in_the_foreground() {
     assert_eq!(daemon.get("/livez").status, 200);
     daemon.stop();
 }
+
+#[test]
+fn a_configuration_that_never_ends_can_be_stopped() {
+    let folder = Folder::new();
+    let path = folder.write("x.conf", "io.open('begun', 'w'):close()\nwhile true do end");
+    let mut child = Command::new(PROGRAM).args(["-s", "-C"]).arg(path).stdin(Stdio::null()).spawn().unwrap();
+    wait_for("the configuration", || folder.path("begun").exists().then_some(()));
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let status = wait_for("its end", || child.try_wait().unwrap());
+    assert!(!status.success());
+}

@@ -39,7 +39,7 @@ fn a_loop_that_can_not_be_interrupted_is_replaced() {
     let line = daemon.wait_for_line("has not returned and can't be interrupted");
     assert!(line.contains("login=\"compiled\""), "{line}");
     daemon.wait_for_line("ran: login=\"after\"");
-    assert_eq!(daemon.metric("trackalert_lua_stuck"), 2);
+    wait_for("both to be counted", || (daemon.metric("trackalert_lua_stuck") == 2).then_some(()));
     assert_eq!(daemon.get("/readyz").status, 200);
     for _ in 0..2 {
         daemon.report(r#"{"login":"compiled"}"#);
