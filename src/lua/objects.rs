@@ -154,9 +154,9 @@ impl<'lua> rlua::FromLua<'lua> for Text {
 /// Reads an address for a policy, where a bad one is 0.0.0.0 and a line in the log.
 fn parse_address(text: &str) -> ComboAddress {
     ComboAddress(text.parse().unwrap_or_else(|_| {
-            log::error!("newCA(address): \"{text}\" is not an IP address with an optional port; host names are not looked up");
-            Address::UNSPECIFIED
-        }))
+        log::error!("newCA(address): \"{text}\" is not an IP address with an optional port");
+        Address::UNSPECIFIED
+    }))
 }
 
 /// A netmask; none when it was made of what is no address.
