@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rlua::{Function, Lua, MultiValue, Value};
+use rlua::{Function, Lua, MultiValue, RegistryKey, Table, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -83,10 +83,9 @@ pub fn funcs() -> impl Iterator<Item = &'static Func> {
     super::TABLES.iter().flat_map(|table| table.iter())
 }
 
-/// Gives `lua` every function of the tables, as the context's role may use it. `face` is the
-/// prelude's.
-pub fn install(lua: &Lua, context: &Rc<Context>, face: &Function) -> rlua::Result<()> {
-    let globals = lua.globals();
+/// Gives `lua` every function of the tables, as the context's role may use it.
+pub fn install(lua: &Lua, context: &Rc<Context>) -> rlua::Result<()> {
+    let (globals, face) = (lua.globals(), prelude(lua, "face")?);
     for func in funcs() {
         let context = context.clone();
         let call = lua.create_function(move |lua, args: MultiValue| {
@@ -95,7 +94,7 @@ pub fn install(lua: &Lua, context: &Rc<Context>, face: &Function) -> rlua::Resul
             } else {
                 refuse(func, &context)
             };
-            answer(lua, func, result)
+            answer(lua, || func.signature(), result)
         })?;
         globals.set(func.name, face.call::<_, Function>(call)?)?;
     }
@@ -103,9 +102,9 @@ pub fn install(lua: &Lua, context: &Rc<Context>, face: &Function) -> rlua::Resul
 }
 
 /// What the prelude's `check` takes: true and the results, or false and the message.
-fn answer<'lua>(
+pub fn answer<'lua>(
     lua: &'lua Lua,
-    func: &Func,
+    signature: impl FnOnce() -> String,
     result: Result<MultiValue<'lua>>,
 ) -> rlua::Result<MultiValue<'lua>> {
     match result {
@@ -114,10 +113,17 @@ fn answer<'lua>(
             Ok(values)
         }
         Err(e) => {
-            let message = lua.create_string(format!("{}: {e}", func.signature()))?;
+            let message = lua.create_string(format!("{}: {e}", signature()))?;
             Ok(MultiValue::from_vec(vec![Value::Boolean(false), Value::String(message)]))
         }
     }
+}
+
+/// A function of the prelude.
+pub fn prelude<'lua>(lua: &'lua Lua, name: &str) -> rlua::Result<Function<'lua>> {
+    let key = lua.app_data_ref::<RegistryKey>();
+    let key = key.ok_or_else(|| rlua::Error::RuntimeError("no prelude in this state".into()))?;
+    lua.registry_value::<Table>(&key)?.get(name)
 }
 
 /// A call out of place is an operator's mistake on the console. Elsewhere it is normal, because

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use rlua::{Function, Lua, RegistryKey, Table, Value};
+use rlua::{Function, Lua, Table, Value};
 
 use crate::config::{Ack, Config, HttpLimits};
 use crate::error::{Error, Result};
 use crate::logger;
-use crate::lua::api::{ANYWHERE, Context, Func, Role, func};
+use crate::lua::api::{ANYWHERE, Context, Func, Role, func, prelude};
 use crate::lua::argument::Argument;
 use crate::net::addr::Address;
 use crate::shared::Shared;
@@ -93,13 +93,6 @@ const THREADS: RangeInclusive<usize> = 1..=1024;
 
 /// Commands that a custom endpoint can't replace.
 const BUILT_IN: &[&str] = &["report", "stats", "livez", "readyz", "metrics"];
-
-/// A function of the prelude.
-fn prelude<'lua>(lua: &'lua Lua, name: &str) -> Result<Function<'lua>> {
-    let key =
-        lua.app_data_ref::<RegistryKey>().ok_or_else(|| Error::Refused("no prelude in this state".into()))?;
-    Ok(lua.registry_value::<Table>(&key)?.get(name)?)
-}
 
 /// A number that must lie within a range.
 fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {

@@ -87,10 +87,10 @@ impl State {
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
         lua.globals().raw_remove("ffi")?;
         let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
-        api::install(&lua, &context, &prelude.get("face")?)?;
         let report = lua.create_registry_value(prelude.get::<_, Function>("report")?)?;
         let endpoint = lua.create_registry_value(prelude.get::<_, Function>("endpoint")?)?;
         lua.set_app_data(lua.create_registry_value(prelude)?);
+        api::install(&lua, &context)?;
         let interruptible = interrupt::Interruptible::new(&lua)?;
         let state = State { lua, context, report, endpoint, interruptible, seen: Cell::new(0) };
         if let Some(script) = script {
@@ -404,6 +404,32 @@ mod tests {
              success t tls"
         );
         assert_eq!(state.lua.globals().get::<_, String>("extra").unwrap(), "0.0.0.0none");
+    }
+
+    #[test]
+    fn what_pcall_catches_is_a_string() {
+        let config = "local group, seen_ = newNetmaskGroup(), {}
+            for i, call in ipairs({
+                function() group:addMask('foo') end,
+                function() group.addMask('foo') end,
+                function() newCA('192.0.2.1').tostring(group) end,
+                function() addACL('foo') end,
+            }) do
+                local _, message = pcall(call)
+                seen_[i] = message
+            end
+            seen = table.concat(seen_, '\\n')";
+        let state = state(Role::Config, config).unwrap();
+        let seen: String = state.lua.globals().get("seen").unwrap();
+        assert_eq!(
+            seen.lines().collect::<Vec<_>>(),
+            [
+                "test.conf:3: NetmaskGroup:addMask(netmask): \"foo\" is not a netmask",
+                "test.conf:4: NetmaskGroup:addMask(netmask): not called on a NetmaskGroup, with a colon",
+                "test.conf:5: ComboAddress:tostring(): not called on a ComboAddress, with a colon",
+                "test.conf:6: addACL(netmask): \"foo\" is not a netmask",
+            ]
+        );
     }
 
     #[test]

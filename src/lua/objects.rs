@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use rlua::{Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value};
+use rlua::{Function, Lua, MetaMethod, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::error::{Error, Result};
-use crate::lua::api::{ANYWHERE, Func, func};
+use crate::lua::api::{ANYWHERE, Func, answer, func, prelude};
 use crate::lua::argument::{Argument, Arguments};
 use crate::net::addr::Address;
 use crate::net::netmask::{Netmask, NetmaskGroup};
@@ -56,39 +56,41 @@ macro_rules! method {
         };
     }
 
-/// Gives a type the methods of its table.
-fn add_methods<'lua, T: UserData, M: UserDataMethods<'lua, T>>(
+/// Gives a type the methods of its table, with the same face as functions have: what goes wrong is a
+/// string with the place of the call.
+fn add_methods<'lua, T: UserData + 'static, F: UserDataFields<'lua, T>>(
     object: &'static str,
     table: &'static [Method<T>],
-    methods: &mut M,
+    fields: &mut F,
 ) {
-    for method in table {
-        methods.add_method_mut(method.name, move |lua, this, args| {
-            (method.call)(lua, this, args).map_err(|e| {
-                let signature = format!("{object}:{}({})", method.name, method.args.join(", "));
-                rlua::Error::RuntimeError(format!("{}{signature}: {e}", position(lua)))
-            })
-        });
-    }
-    methods.add_meta_method_mut(MetaMethod::ToString, move |lua, this, ()| {
-        let text = table.iter().find(|method| method.name == "tostring");
-        let Some(method) = text else {
-            return Ok(MultiValue::from_vec(vec![Value::String(lua.create_string(object)?)]));
-        };
-        Ok((method.call)(lua, this, MultiValue::new())?)
+    fields.add_meta_field_with(MetaMethod::Index, move |lua| {
+        let (index, face) = (lua.create_table()?, prelude(lua, "face")?);
+        for method in table {
+            let call = lua.create_function(move |lua, mut args: MultiValue| {
+                let this = args.pop_front();
+                let signature = || format!("{object}:{}({})", method.name, method.args.join(", "));
+                answer(lua, signature, call(lua, object, method, this, args))
+            })?;
+            index.set(method.name, face.call::<_, Function>(call)?)?;
+        }
+        Ok(index)
     });
 }
 
-/// Where the running function was called, as `file:line: `.
-fn position(lua: &Lua) -> String {
-    let caller = lua.inspect_stack(1);
-    caller
-        .and_then(|caller| {
-            let line = caller.curr_line();
-            let source = caller.source().short_src?.into_owned();
-            (line > 0).then(|| format!("{source}:{line}: "))
-        })
-        .unwrap_or_default()
+/// Calls a method on what should be its object.
+fn call<'lua, T: 'static>(
+    lua: &'lua Lua,
+    object: &str,
+    method: &Method<T>,
+    this: Option<Value<'lua>>,
+    args: MultiValue<'lua>,
+) -> Result<MultiValue<'lua>> {
+    match this {
+        Some(Value::UserData(data)) if data.is::<T>() => {
+            (method.call)(lua, &mut *data.borrow_mut::<T>()?, args)
+        }
+        _ => Err(Error::Refused(format!("not called on a {object}, with a colon"))),
+    }
 }
 
 /// An address with an optional port.
@@ -106,8 +108,12 @@ pub static COMBO_ADDRESS: &[Method<ComboAddress>] = &[
 ];
 
 impl UserData for ComboAddress {
+    fn add_fields<'lua, F: UserDataFields<'lua, Self>>(fields: &mut F) {
+        add_methods("ComboAddress", COMBO_ADDRESS, fields);
+    }
+
     fn add_methods<'lua, M: UserDataMethods<'lua, Self>>(methods: &mut M) {
-        add_methods("ComboAddress", COMBO_ADDRESS, methods);
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.0.to_string()));
         methods.add_meta_method(MetaMethod::Eq, |_, this, other: ComboAddress| Ok(this.0 == other.0));
         methods.add_meta_method(MetaMethod::Lt, |_, this, other: ComboAddress| Ok(this.0 < other.0));
         methods.add_meta_method(MetaMethod::Le, |_, this, other: ComboAddress| Ok(this.0 <= other.0));
@@ -176,8 +182,12 @@ impl Mask {
 }
 
 impl UserData for Mask {
+    fn add_fields<'lua, F: UserDataFields<'lua, Self>>(fields: &mut F) {
+        add_methods("Netmask", NETMASK, fields);
+    }
+
     fn add_methods<'lua, M: UserDataMethods<'lua, Self>>(methods: &mut M) {
-        add_methods("Netmask", NETMASK, methods);
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.text()));
     }
 }
 
@@ -213,8 +223,12 @@ pub static NETMASK_GROUP: &[Method<Group>] = &[
 ];
 
 impl UserData for Group {
+    fn add_fields<'lua, F: UserDataFields<'lua, Self>>(fields: &mut F) {
+        add_methods("NetmaskGroup", NETMASK_GROUP, fields);
+    }
+
     fn add_methods<'lua, M: UserDataMethods<'lua, Self>>(methods: &mut M) {
-        add_methods("NetmaskGroup", NETMASK_GROUP, methods);
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.0.masks().join(", ")));
     }
 }
 
