@@ -55,11 +55,10 @@ mod tests {
         let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
         let state = State::new(shared.clone(), Role::Config, None).unwrap();
         state.become_console().unwrap();
-        let commands =
-            "x = 5\n\nx + 1\nprint('a', x)\nstats()\nnosuch()\naddACL('foo')\nshutdown()\nprint('not run')\n";
+        let commands = "x = 5\n\nx + 1\nprint('a', x)\nstats()\nnosuch()\naddACL('foo')\naddACL(5)\nsetACL({'x'})\nshutdown()\nprint('not run')\n";
         let (mut answers, mut errors) = (Vec::new(), Vec::new());
         let result = run_on(&state, &shared, commands.as_bytes(), &mut answers, &mut errors);
-        assert_eq!(result.unwrap_err().to_string(), "2 commands failed");
+        assert_eq!(result.unwrap_err().to_string(), "4 commands failed");
         assert_eq!(String::from_utf8(answers).unwrap(), "6\na\t5\n0 reports\n");
         let errors = String::from_utf8(errors).unwrap();
         assert!(errors.contains("Error: console:1: attempt to call global 'nosuch'"), "{errors}");

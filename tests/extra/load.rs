@@ -62,6 +62,26 @@ fn a_full_queue_says_so_and_loses_nothing_that_it_took() {
 }
 
 #[test]
+fn any_number_of_threads_works() {
+    for settings in [
+        "setNumWorkerThreads(8)",
+        "setNumLuaStates(20) setNumWorkerThreads(16)",
+        "setNumWorkerThreads(1) setNumReportThreads(1) setNumEndpointThreads(1) setNumLuaStates(1)",
+    ] {
+        let daemon = Trackalert::start(&format!("{SLOW}{settings}"));
+        let mut clients: Vec<Client> = (0..16).map(|_| daemon.client()).collect();
+        clients.iter_mut().for_each(|client| client.send(request("POST", "/command/report", "{}")));
+        clients.iter_mut().for_each(|client| assert_eq!(client.reply().status, 200, "{settings}"));
+        wait_for(settings, || {
+            (daemon.metric("trackalert_custom_stats_total{metric=\"ran\"}") == 16).then_some(())
+        });
+        let few = daemon.count_lines("setNumLuaStates(1) is ignored");
+        assert_eq!(few, usize::from(settings.contains("setNumLuaStates(1)")), "{settings}");
+        daemon.stop();
+    }
+}
+
+#[test]
 fn what_is_queued_is_finished_at_the_end() {
     let mut daemon = Trackalert::start(&format!(
         "{SLOW}local log = io.open('ran', 'a')\n\
