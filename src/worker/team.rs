@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::logger;
 use crate::login::LoginTuple;
 use crate::lua::{Failure, Role, Script, State};
@@ -159,19 +159,25 @@ impl Team {
 
     /// Runs one job in the state of this thread. A panic costs that job, and the state.
     fn run(&self, job: Job, start: Instant) {
-        OWN.with_borrow_mut(|own| {
-            if own.is_none() {
-                match self.make() {
-                    Ok(made) => *own = Some(made),
-                    Err(e) => {
-                        return log::error!("no Lua state for this thread: {}", Failure::new(&e).message);
+        let run = || {
+            OWN.with_borrow_mut(|own| {
+                if own.is_none() {
+                    match self.make() {
+                        Ok(made) => *own = Some(made),
+                        Err(e) => give_up(&job, &e),
                     }
                 }
+                if let Some(made) = own {
+                    self.run_in(made, job, start);
+                }
+            });
+        };
+        let result = catch_unwind(AssertUnwindSafe(run));
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        OWN.with_borrow_mut(|own| {
+            if let Some(made) = own {
+                self.end_call(&made.seat);
             }
-            let Some(made) = own else { return };
-            let result = catch_unwind(AssertUnwindSafe(|| self.run_in(made, job, start)));
-            self.end_call(&made.seat);
-            self.finished.fetch_add(1, Ordering::Relaxed);
             if let Err(panic) = result {
                 self.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).inc();
                 log::error!("a job of the {} pool panicked: {}", self.crew.name, message(&*panic));
@@ -255,6 +261,14 @@ impl What {
             ),
             What::Endpoint(name) => logger::line(&format!("Lua custom function [{name}] {what}"), &[seconds]),
         }
+    }
+}
+
+/// A job that finds no state can't be run; a report is at least in the log.
+fn give_up(job: &Job, e: &Error) {
+    log::error!("no Lua state for this thread: {}", Failure::new(e).message);
+    if let Job::Report { login, .. } = job {
+        log::error!("not run: {}", login.line());
     }
 }
 
