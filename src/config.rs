@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// The commands that are built in, which a custom endpoint can't replace.
+pub const BUILT_IN: &[&str] = &["report", "stats", "metrics", "livez", "readyz"];
+
 /// When a report is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ack {

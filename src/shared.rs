@@ -28,8 +28,14 @@ pub struct Shared {
     noticed: Mutex<HashSet<&'static str>>,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Shared::new(Arc::new(Stats::new()))
+    }
+}
+
 impl Shared {
-    /// What a configuration starts from.
+    /// What a configuration starts from; the counters may be those of an earlier one.
     pub fn new(stats: Arc<Stats>) -> Shared {
         Shared {
             stats,

@@ -47,12 +47,11 @@ fn run_on(
 mod tests {
     use super::*;
     use crate::lua::Role;
-    use crate::stats::Stats;
     use std::sync::Arc;
 
     #[test]
     fn every_line_is_run_and_failures_are_counted() {
-        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let shared = Arc::<Shared>::default();
         let state = State::new(shared.clone(), Role::Config, None).unwrap();
         state.become_console().unwrap();
         let commands = "x = 5\n\nx + 1\nprint('a', x)\nstats()\nnosuch()\naddACL('foo')\naddACL(5)\nsetACL({'x'})\nshutdown()\nprint('not run')\n";

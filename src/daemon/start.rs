@@ -14,7 +14,6 @@ use crate::http::{Front, Site, listen};
 use crate::logger::notice;
 use crate::lua::{self, Failure, Role, Script, State};
 use crate::shared::Shared;
-use crate::stats::Stats;
 use crate::unix::{self, PidFile};
 use crate::worker::{Crew, Pool, Pools, Urgency};
 
@@ -36,7 +35,7 @@ impl Daemon {
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
         let script = Arc::new(enter(options)?.ok_or_else(no_config)?);
-        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let shared = Arc::<Shared>::default();
         let state = run_config(&shared, Role::Config, Some(&script))?;
         let config = state.config();
         warn(&config, &shared);
@@ -61,14 +60,14 @@ impl Daemon {
 pub fn check(options: &Options) -> Result<()> {
     let script = enter(options)?.ok_or_else(no_config)?;
     for role in [Role::Config, Role::Worker] {
-        run_config(&Arc::new(Shared::new(Arc::new(Stats::new()))), role, Some(&script))?;
+        run_config(&Arc::<Shared>::default(), role, Some(&script))?;
     }
     Ok(())
 }
 
 /// A state for commands, with the configuration if there is one.
 pub fn load_for_commands(options: &Options) -> Result<(State, Arc<Shared>)> {
-    let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+    let shared = Arc::<Shared>::default();
     let script = enter(options)?;
     let state = run_config(&shared, Role::Config, script.as_ref())?;
     state.become_console()?;

@@ -158,8 +158,13 @@ fn find(shared: &Shared, path: &str, query: &str) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BUILT_IN;
     use crate::manual;
-    use crate::stats::Stats;
+
+    #[test]
+    fn no_endpoint_can_have_the_name_of_a_route() {
+        assert_eq!(ROUTES.iter().map(|route| route.name).collect::<Vec<_>>(), BUILT_IN);
+    }
 
     #[test]
     fn the_manual_has_every_command_and_no_other() {
@@ -176,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_path_names_a_command_or_nothing() {
-        let shared = Shared::new(Arc::new(Stats::new()));
+        let shared = Shared::default();
         shared.add_endpoint("custom");
         for (path, query, expected) in [
             ("/command/report", "", "report"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rlua::{Function, Lua, Table, Value};
 
-use crate::config::{Ack, Config, HttpLimits};
+use crate::config::{Ack, BUILT_IN, Config, HttpLimits};
 use crate::error::{Error, Result};
 use crate::logger;
 use crate::lua::api::{ANYWHERE, Context, Func, Role, func, prelude};
@@ -90,9 +90,6 @@ pub static FUNCS: &[Func] = &[
 ];
 
 const THREADS: RangeInclusive<usize> = 1..=1024;
-
-/// Commands that a custom endpoint can't replace.
-const BUILT_IN: &[&str] = &["report", "stats", "livez", "readyz", "metrics"];
 
 /// A number that must lie within a range.
 fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {

@@ -319,12 +319,11 @@ fn trace(traceback: &str) -> String {
 mod tests {
     use super::*;
     use crate::manual;
-    use crate::stats::Stats;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::Duration;
 
     fn state(role: Role, config: &str) -> Result<State> {
-        State::new(Arc::new(Shared::new(Arc::new(Stats::new()))), role, Some(&Script::of(config)))
+        State::new(Arc::<Shared>::default(), role, Some(&Script::of(config)))
     }
 
     fn soon() -> Instant {

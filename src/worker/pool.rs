@@ -105,12 +105,11 @@ mod tests {
     use crate::login::Attributes;
     use crate::lua::Script;
     use crate::shared::Shared;
-    use crate::stats::Stats;
     use crate::worker::job::{Outcome, Reply};
     use std::time::Duration;
 
     fn pool(config: &str, size: usize, limit: usize) -> Pool {
-        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let shared = Arc::<Shared>::default();
         let script = Arc::new(Script::of(config));
         Pool::start(
             Crew { name: "test", shared, script, timeout: Duration::from_secs(60) },
@@ -186,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_fails_starts_no_pool() {
-        let shared = Arc::new(Shared::new(Arc::new(Stats::new())));
+        let shared = Arc::<Shared>::default();
         let script = Arc::new(Script::of("error('no')"));
         let crew = Crew { name: "test", shared, script, timeout: Duration::from_secs(60) };
         assert!(Pool::start(crew, 3, 10, Urgency::Waited).is_err());

@@ -1,8 +1,9 @@
 //! Who may use the API: the ACL, then the password.
 
+use std::process::Command;
+
 use crate::support::http::{Client, basic};
 use crate::support::{Folder, PROGRAM, Trackalert};
-use std::process::Command;
 
 fn status_with(daemon: &Trackalert, authorization: &str) -> u16 {
     let mut client = daemon.client();

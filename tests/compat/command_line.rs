@@ -1,9 +1,9 @@
 //! The command line, its errors and their exit statuses.
 
 use std::net::TcpListener;
-
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, run, wait_for};
 use std::process::{Command, Stdio};
+
+use crate::support::{Folder, PROGRAM, Running, SERVER, Trackalert, run, wait_for};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -182,10 +182,10 @@ fn a_terminal_is_not_needed_to_run_in_the_foreground() {
 fn a_configuration_that_never_ends_can_be_stopped() {
     let folder = Folder::new();
     let path = folder.write("x.conf", "io.open('begun', 'w'):close()\nwhile true do end");
-    let mut child = Command::new(PROGRAM).args(["-s", "-C"]).arg(path).stdin(Stdio::null()).spawn().unwrap();
+    let mut command = Command::new(PROGRAM);
+    let mut child = Running::start(command.args(["-s", "-C"]).arg(path).stdin(Stdio::null()));
     wait_for("the configuration", || folder.path("begun").exists().then_some(()));
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let status = wait_for("its end", || child.try_wait().unwrap());
+    child.signal(nix::sys::signal::Signal::SIGTERM);
+    let status = child.wait();
     assert!(!status.success());
 }

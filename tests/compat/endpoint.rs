@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Folder;
-use crate::support::{Trackalert, run};
+use crate::support::{Folder, Trackalert, run};
 
 #[test]
 fn what_the_function_returns_is_the_answer() {

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use nix::pty::openpty;
 
 use crate::support::http::Client;
-use crate::support::{Folder, PROGRAM, SERVER, wait_for};
+use crate::support::{Folder, PROGRAM, Running, SERVER, wait_for};
 
 /// The program on a terminal of its own.
 struct Terminal {
-    child: Child,
+    child: Running,
     keys: File,
     screen: Arc<Mutex<String>>,
     folder: Folder,
@@ -26,7 +26,7 @@ impl Terminal {
         let side = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = Command::new(PROGRAM);
         command.arg("-C").arg(config).env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
-        let child = command.spawn().unwrap();
+        let child = Running::start(&mut command);
         let screen = Arc::new(Mutex::new(String::new()));
         let mut output = File::from(pty.master.try_clone().unwrap());
         let text = screen.clone();
@@ -47,13 +47,6 @@ impl Terminal {
 
     fn type_keys(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -83,7 +76,7 @@ fn what_is_typed_takes_effect_everywhere() {
         terminal.wait_for(&format!("typed: login=\"user{number}\""));
     }
     terminal.type_keys("quit\r");
-    let status = wait_for("its end", || terminal.child.try_wait().unwrap());
+    let status = terminal.child.wait();
     assert!(status.success(), "{}", terminal.screen.lock().unwrap());
     let history = std::fs::metadata(terminal.folder.path(".history")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&history.permissions()) & 0o777, 0o600);
@@ -93,6 +86,6 @@ fn what_is_typed_takes_effect_everywhere() {
 fn shutdown_at_the_prompt_ends_it() {
     let mut terminal = Terminal::start();
     terminal.type_keys("shutdown()\r");
-    let status = wait_for("its end", || terminal.child.try_wait().unwrap());
+    let status = terminal.child.wait();
     assert!(status.success());
 }

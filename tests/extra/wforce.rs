@@ -1,16 +1,16 @@
 //! Reports of the real wforce, if the original is installed beside the project's specification.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::support::http::{Client, basic};
-use crate::support::{Folder, Trackalert, original, skipped, wait_for};
+use crate::support::{Folder, Running, Trackalert, original, skipped, wait_for};
 
 /// The real wforce, ended when the test ends.
 struct Wforce {
-    child: Child,
+    _child: Running,
     address: SocketAddr,
     _folder: Folder,
 }
@@ -37,17 +37,10 @@ impl Wforce {
         );
         let mut command = Command::new(script);
         command.args(["wforce", "-s", "-C"]).arg(config);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let wforce = Wforce { child, address, _folder: folder };
+        let child = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+        let wforce = Wforce { _child: child, address, _folder: folder };
         wait_for("wforce", || TcpStream::connect(wforce.address).ok());
         Some(wforce)
-    }
-}
-
-impl Drop for Wforce {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -31,15 +31,53 @@ setWebserverPassword("super")
 setACL({"127.0.0.0/8"})
 "#;
 
-/// Waits until `what` gives something.
-pub fn wait_for<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+/// Waits until `get` gives something; `what` is for the one who waits in vain.
+pub fn wait_for<T>(what: &str, get: impl FnMut() -> Option<T>) -> T {
+    wait(get, || format!("waited in vain for {what}"))
+}
+
+fn wait<T>(mut get: impl FnMut() -> Option<T>, complaint: impl FnOnce() -> String) -> T {
     let end = Instant::now() + LIMIT;
     loop {
-        if let Some(found) = get() {
-            return found;
+        match get() {
+            Some(found) => return found,
+            None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            None => panic!("{}", complaint()),
         }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process that is ended, if it has not ended, when the test does.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("its end", || self.ended())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -99,7 +137,7 @@ pub fn original() -> Option<PathBuf> {
 
 /// The running program.
 pub struct Trackalert {
-    child: Child,
+    child: Running,
     log: Arc<Mutex<Vec<String>>>,
     pub address: SocketAddr,
     pub folder: Folder,
@@ -117,15 +155,15 @@ impl Trackalert {
         let path = folder.write("trackalert.conf", config);
         command.arg("-s").arg("-C").arg(path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = Running::start(&mut command);
         let log = Arc::new(Mutex::new(Vec::new()));
-        read_lines(child.stdout.take().unwrap(), log.clone());
-        read_lines(child.stderr.take().unwrap(), log.clone());
+        read_lines(child.0.stdout.take().unwrap(), log.clone());
+        read_lines(child.0.stderr.take().unwrap(), log.clone());
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut started = Trackalert { child, log, address, folder };
         wait_for("ready", || {
             let lines = started.lines();
-            if let Some(status) = started.child.try_wait().unwrap() {
+            if let Some(status) = started.child.ended() {
                 panic!("it ended with {status}:\n{}", lines.join("\n"));
             }
             lines.iter().any(|line| line.ends_with("ready")).then_some(())
@@ -149,14 +187,7 @@ impl Trackalert {
     /// Waits for a line that contains `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
         let found = || self.lines().into_iter().find(|line| line.contains(text));
-        let end = Instant::now() + LIMIT;
-        loop {
-            match found() {
-                Some(line) => return line,
-                None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
-                None => panic!("no {text:?} in the log:\n{}", self.lines().join("\n")),
-            }
-        }
+        wait(found, || format!("no {text:?} in the log:\n{}", self.lines().join("\n")))
     }
 
     /// How many lines contain `text`.
@@ -187,12 +218,12 @@ impl Trackalert {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+        self.child.signal(signal);
     }
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        wait_for("its end", || self.child.try_wait().unwrap())
+        self.child.wait()
     }
 
     /// Ends it as a supervisor does; it must end well. Gives the whole log.
@@ -206,7 +237,7 @@ impl Trackalert {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.child.ended().is_none()
     }
 
     /// A number from `/proc/PID/status`, as `VmRSS` in KiB or `Threads`.
@@ -215,13 +246,6 @@ impl Trackalert {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Trackalert {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
