@@ -4,8 +4,8 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, console > worker > lua > shared > login, config, stats
-//!     > net, cli, logger, unix > error
+//! lib > daemon > http, schedule, console > worker > lua > shared > login, config, geoip, stats
+//!     > net, cron, cli, logger, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
@@ -22,8 +22,10 @@
 mod cli;
 mod config;
 mod console;
+mod cron;
 mod daemon;
 mod error;
+mod geoip;
 mod http;
 mod logger;
 mod login;
@@ -31,6 +33,7 @@ mod lua;
 #[cfg(test)]
 mod manual;
 mod net;
+mod schedule;
 mod shared;
 mod stats;
 mod unix;
@@ -62,6 +65,8 @@ fn run(action: Action) -> Result<()> {
         Action::Help => print(&cli::usage()),
         Action::Version => print(&format!("{}\n", cli::version())),
         Action::Check(options) => daemon::check(&options),
+        Action::Console(options) => daemon::connect(&options, &mut io::stdout())?.run(),
+        Action::Execute(options, command) => daemon::connect(&options, &mut io::stderr())?.execute(&command),
         Action::Serve(options) => daemon::run(&options),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
+use crate::geoip::Databases;
 use crate::net::netmask::NetmaskGroup;
 use crate::stats::{Counter, Stats};
 
@@ -19,6 +20,8 @@ const MAX_COMMANDS: usize = 10_000;
 pub struct Shared {
     /// Counters, latencies and metrics.
     pub stats: Arc<Stats>,
+    /// Databases of addresses.
+    pub geoip: Databases,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<str>>>,
     metrics_open: AtomicBool,
@@ -39,6 +42,7 @@ impl Shared {
     pub fn new(stats: Arc<Stats>) -> Shared {
         Shared {
             stats,
+            geoip: Databases::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
             metrics_open: AtomicBool::new(false),

@@ -120,7 +120,7 @@ fn reply(ticket: &Ticket, answer: fn(Outcome) -> Answer) -> Reply {
 fn reported(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Failed(reason) => Answer::failure(500, &reason),
-        Outcome::Reported | Outcome::Answered { .. } => Answer::OK,
+        Outcome::Done | Outcome::Answered { .. } => Answer::OK,
     }
 }
 
@@ -131,7 +131,7 @@ fn answered(outcome: Outcome) -> Answer {
             Answer::json(200, &json!({ "success": success, "r_attrs": attrs }))
         }
         Outcome::Failed(reason) => Answer::endpoint_failure(500, &reason),
-        Outcome::Reported => Answer::endpoint_failure(500, "no answer"),
+        Outcome::Done => Answer::endpoint_failure(500, "no answer"),
     }
 }
 

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use rlua::{Function, Lua, Table, Value};
 
-use crate::config::{Ack, BUILT_IN, Config, HttpLimits};
+use crate::config::{Ack, BUILT_IN, CONSOLE_PORT, Config, HttpLimits};
 use crate::error::{Error, Result};
 use crate::logger;
-use crate::lua::api::{ANYWHERE, Context, Func, Role, func, prelude};
+use crate::lua::api::{ANYWHERE, Context, Func, Role, func, place, prelude};
 use crate::lua::argument::Argument;
 use crate::net::addr::Address;
 use crate::shared::Shared;
 
 /// The file alone.
 const FILE: &[Role] = &[Role::Config];
+/// The file, for the daemon and for its client.
+const FILE_AND_CLIENT: &[Role] = &[Role::Config, Role::Client];
 /// The file, and the console while running.
 const FILE_AND_CONSOLE: &[Role] = &[Role::Config, Role::Console];
 
@@ -51,6 +53,9 @@ pub static FUNCS: &[Func] = &[
     func!(FILE, setNumEndpointThreads(number: usize),
         "Set how many threads run custom endpoints.",
         |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().endpoint_threads = n)),
+    func!(FILE, setNumSchedulerThreads(number: usize),
+        "Set how many threads run background functions.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().scheduler_threads = n)),
     func!(FILE, setNumLuaStates(number: usize),
         "Raise the number of Lua states, which follows from the numbers of threads.",
         |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().lua_states = Some(n))),
@@ -72,6 +77,12 @@ pub static FUNCS: &[Func] = &[
     func!(FILE, setLuaTimeout(seconds: Duration),
         "Set how long one call of a Lua function may take.",
         |_lua, cx| { cx.config.borrow_mut().lua_timeout = seconds; Ok(()) }),
+    func!(FILE_AND_CLIENT, controlSocket(address: String),
+        "Let the console be used from elsewhere, on an IP address and port.",
+        |_lua, cx| control_socket(&mut cx.config.borrow_mut(), &address)),
+    func!(FILE_AND_CLIENT, setKey(key: String),
+        "Set the key that encrypts the console.",
+        |lua, cx| Ok(set_key(lua, &mut cx.config.borrow_mut(), &key))),
     func!(FILE, setVerboseAll(),
         "Log more, as the option -v does.",
         |_lua, _cx| { logger::set_verbose(true); Ok(()) }),
@@ -136,6 +147,20 @@ fn is_empty(value: &Value) -> bool {
         Value::Table(table) => table.is_empty(),
         _ => false,
     }
+}
+
+fn control_socket(config: &mut Config, address: &str) -> Result<()> {
+    let bad = |_| Error::Bad { what: "an IP address with an optional port", value: address.into() };
+    let parsed: Address = address.parse().map_err(bad)?;
+    config.control_socket = Some(SocketAddr::new(parsed.ip(), parsed.port().unwrap_or(CONSOLE_PORT)));
+    Ok(())
+}
+
+/// Whether the key can be used; as in the original, one that can't is no reason not to start.
+fn set_key(lua: &Lua, config: &mut Config, key: &str) -> bool {
+    let key = key.parse().inspect_err(|e| log::error!("{}: setKey(key): {e}", place(lua)));
+    config.key = key.ok();
+    config.key.is_some()
 }
 
 fn parse_ack(when: &str) -> Result<Ack> {

@@ -8,7 +8,10 @@ mod config;
 mod console;
 mod interrupt;
 mod log;
+mod lookup;
+mod method;
 mod objects;
+mod schedule;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rlua::{ChunkMode, Function, Lua, MultiValue, RegistryKey, Table, Value};
 
@@ -25,11 +28,13 @@ use crate::error::{Error, Result};
 use crate::login::{Attributes, LoginTuple, Text};
 use crate::shared::Shared;
 
+use api::Phase;
 pub use api::{Role, complete, is_for_console_only};
 pub use interrupt::install as install_interrupt;
 
 /// Every table of functions.
-static TABLES: &[&[api::Func]] = &[config::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
+static TABLES: &[&[api::Func]] =
+    &[config::FUNCS, console::FUNCS, log::FUNCS, lookup::FUNCS, objects::FUNCS, schedule::FUNCS];
 
 /// The text of a configuration, read once so that every state runs the same.
 pub struct Script {
@@ -38,6 +43,8 @@ pub struct Script {
     /// Where `require` looks first.
     folder: PathBuf,
     text: Vec<u8>,
+    /// How long it may run in a state, if that is limited.
+    limit: Option<Duration>,
 }
 
 impl Script {
@@ -46,13 +53,18 @@ impl Script {
         let text = fs::read(path).map_err(Error::io(path))?;
         let absolute = fs::canonicalize(path).map_err(Error::io(path))?;
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
-        Ok(Script { name: path.display().to_string(), folder, text })
+        Ok(Script { name: path.display().to_string(), folder, text, limit: None })
+    }
+
+    /// The same, which may be interrupted when it runs longer than `limit` in a state.
+    pub fn within(self, limit: Duration) -> Script {
+        Script { limit: Some(limit), ..self }
     }
 
     /// A configuration that is in no file.
     #[cfg(test)]
     pub fn of(text: &str) -> Script {
-        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into() }
+        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into(), limit: None }
     }
 
     /// The name of the file, as messages have it.
@@ -61,12 +73,16 @@ impl Script {
     }
 }
 
+/// How long a command of the console may run in each Lua thread.
+const COMMAND: Duration = Duration::from_secs(10);
+
 /// A Lua state with the configuration's functions.
 pub struct State {
     lua: Lua,
     context: Rc<api::Context>,
     report: RegistryKey,
     endpoint: RegistryKey,
+    background: RegistryKey,
     interruptible: interrupt::Interruptible,
     /// How many of the console's commands it has run.
     seen: Cell<usize>,
@@ -75,35 +91,47 @@ pub struct State {
 impl State {
     /// Makes a state for `role` and runs the configuration in it.
     pub fn new(shared: Arc<Shared>, role: Role, script: Option<&Script>) -> Result<State> {
+        let state = State::make(shared, role)?;
+        script.map_or(Ok(()), |script| state.load(script))?;
+        Ok(state)
+    }
+
+    /// What a configuration says of the console, and the error that ended it, if one did.
+    pub fn read_for_client(script: &Script) -> Result<(Config, Option<Error>)> {
+        let state = State::make(Arc::<Shared>::default(), Role::Client)?;
+        let error = state.load(script).err();
+        Ok((state.config(), error))
+    }
+
+    fn make(shared: Arc<Shared>, role: Role) -> Result<State> {
         let context = Rc::new(api::Context {
             shared,
             role: Cell::new(role),
-            is_loading: Cell::new(true),
+            phase: Cell::new(Phase::File),
             config: RefCell::new(Config::default()),
             printed: RefCell::new(String::new()),
+            answered: RefCell::new(String::new()),
             stops: Cell::new(false),
         });
         let lua = new_lua();
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
         lua.globals().raw_remove("ffi")?;
         let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
-        let report = lua.create_registry_value(prelude.get::<_, Function>("report")?)?;
-        let endpoint = lua.create_registry_value(prelude.get::<_, Function>("endpoint")?)?;
+        let keep = |name| lua.create_registry_value(prelude.get::<_, Function>(name)?);
+        let (report, endpoint, background) = (keep("report")?, keep("endpoint")?, keep("background")?);
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
         let interruptible = interrupt::Interruptible::new(&lua)?;
-        let state = State { lua, context, report, endpoint, interruptible, seen: Cell::new(0) };
-        if let Some(script) = script {
-            state.set_path(&script.folder)?;
-            state
-                .lua
-                .load(&script.text)
-                .set_name(format!("@{}", script.name))
-                .set_mode(ChunkMode::Text)
-                .exec()?;
-        }
-        state.context.is_loading.set(false);
-        Ok(state)
+        Ok(State { lua, context, report, endpoint, background, interruptible, seen: Cell::new(0) })
+    }
+
+    fn load(&self, script: &Script) -> Result<()> {
+        self.set_path(&script.folder)?;
+        let _running = script.limit.map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
+        let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name));
+        chunk.set_mode(ChunkMode::Text).exec()?;
+        self.context.phase.set(Phase::Call);
+        Ok(())
     }
 
     /// What the configuration asked for.
@@ -184,34 +212,46 @@ impl State {
         Ok((success, answer))
     }
 
-    /// Runs a line from the console and gives its answer.
-    pub fn command(&self, line: &str) -> Result<String> {
+    /// Calls a background function; after `deadline` it may be interrupted.
+    pub fn background(&self, name: &str, deadline: Instant) -> Result<()> {
+        let _running = self.interruptible.run(&self.lua, deadline);
+        let function: Function = self.lua.registry_value(&self.background)?;
+        Ok(function.call(name)?)
+    }
+
+    /// Runs a line from the console and gives its answer; after `deadline` it may be interrupted.
+    pub fn command(&self, line: &str, deadline: Instant) -> Result<String> {
+        let _running = self.interruptible.run(&self.lua, deadline);
         self.context.printed.borrow_mut().clear();
-        let expression = self.chunk(&format!("return {line}")).into_function();
-        let is_call = api::is_call_of_ours(line);
+        self.context.answered.borrow_mut().clear();
+        let call = if api::is_bare_name(line) { format!("{}()", line.trim()) } else { line.to_owned() };
+        let expression = self.chunk(&format!("return {call}")).into_function();
+        let is_call = api::is_call_of_ours(&call);
         let shows_all = expression.is_ok() && !is_call || line.trim_start().starts_with("return");
         let function = expression.or_else(|_| self.chunk(line).into_function())?;
         let mut values: MultiValue = function.call(())?;
-        let answer = match values.pop_front() {
-            Some(Value::Table(table)) => self.show_table(table)?,
-            Some(value @ Value::String(_)) => objects::tostring(&self.lua, value)?,
-            Some(value) if shows_all => objects::tostring(&self.lua, value)?,
-            _ => String::new(),
-        };
-        Ok(self.context.printed.take() + &answer)
+        let (mut printed, answered) = (self.context.printed.take(), self.context.answered.take());
+        match values.pop_front() {
+            Some(Value::Table(table)) => printed.push_str(&self.show_table(table)?),
+            Some(value @ Value::String(_)) => printed.push_str(&objects::tostring(&self.lua, value)?),
+            Some(value) if shows_all => printed.push_str(&objects::tostring(&self.lua, value)?),
+            _ if printed.is_empty() => return Ok(answered),
+            _ => {}
+        }
+        Ok(printed)
     }
 
     /// Runs, in a pool's state, what the console has left since the last time.
     pub fn catch_up(&self) {
         let commands = self.context.shared.commands_after(self.seen.get());
         self.seen.set(self.seen.get() + commands.len());
-        self.context.is_loading.set(true);
+        self.context.phase.set(Phase::Command);
         for command in commands {
-            if let Err(e) = self.command(&command) {
+            if let Err(e) = self.command(&command, Instant::now() + COMMAND) {
                 ::log::error!("console command in a Lua thread: {}", Failure::new(&e).message);
             }
         }
-        self.context.is_loading.set(false);
+        self.context.phase.set(Phase::Call);
     }
 
     fn chunk<'lua>(&'lua self, text: &str) -> rlua::Chunk<'lua, 'static> {
@@ -320,7 +360,6 @@ mod tests {
     use super::*;
     use crate::manual;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::time::Duration;
 
     fn state(role: Role, config: &str) -> Result<State> {
         State::new(Arc::<Shared>::default(), role, Some(&Script::of(config)))
@@ -459,12 +498,19 @@ mod tests {
             ("print('a', 1) print('b')", "a\t1\nb\n"),
             ("addACL('10.0.0.0/8')", ""),
             ("stats()", "0 reports\n"),
+            ("stats", "0 reports\n"),
+            ("stats() stats()", "0 reports\n0 reports\n"),
+            ("local text = stats()", "0 reports\n"),
+            ("print(stats())", "0 reports\n\n"),
+            ("return stats() .. 'x'", "0 reports\nx"),
+            ("return", ""),
+            ("", ""),
             ("newCA('192.0.2.1')", ""),
             ("return newCA('192.0.2.1')", "192.0.2.1"),
         ] {
-            assert_eq!(state.command(command).unwrap(), expected, "{command}");
+            assert_eq!(state.command(command, soon()).unwrap(), expected, "{command}");
         }
-        let error = state.command("setNumWorkerThreads(3)").unwrap_err();
+        let error = state.command("setNumWorkerThreads(3)", soon()).unwrap_err();
         // An expression is run as `return …`, a tail call: its line is not on the stack any more.
         assert_eq!(Failure::new(&error).message, "setNumWorkerThreads(number): not on the console");
     }

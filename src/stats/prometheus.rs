@@ -90,6 +90,8 @@ metrics! {
         "Reports that were answered 503 because the queue was full.";
     lua_errors: IntCounterVec = "trackalert_lua_errors_total" ["kind"]
         "Failures of Lua functions.";
+    background_skipped: IntCounterVec = "trackalert_background_skipped_total" ["name"]
+        "Background functions that were due while they still ran.";
     stuck: IntGauge = "trackalert_lua_stuck" []
         "Lua threads whose call has not returned in time and can't be interrupted.";
     auth_failures: IntCounter = "trackalert_auth_failures_total" []
@@ -99,7 +101,7 @@ metrics! {
 }
 
 /// The kinds of `trackalert_lua_errors_total`, all shown from the start.
-const LUA_ERROR_KINDS: [&str; 3] = ["report", "endpoint", "panic"];
+const LUA_ERROR_KINDS: [&str; 4] = ["report", "endpoint", "background", "panic"];
 
 impl Metrics {
     pub fn new() -> Metrics {
@@ -139,6 +141,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.commands.with_label_values(&["a\"b\n"]).inc();
         metrics.custom.with_label_values(&["x"]).inc();
+        metrics.background_skipped.with_label_values(&["x"]).inc();
         let text = metrics.text();
         for (name, _, help) in TABLE {
             assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} in {text}");
