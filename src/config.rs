@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::outbound::Tls;
+
 /// The commands that are built in, which a custom endpoint can't replace.
 pub const BUILT_IN: &[&str] = &["report", "stats", "metrics", "livez", "readyz"];
 
@@ -44,6 +46,32 @@ impl Default for HttpLimits {
     }
 }
 
+/// How webhooks are delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookLimits {
+    /// What `setNumWebHookThreads` asked for.
+    pub threads: usize,
+    /// What `setNumWebHookConnsPerThread` asked for.
+    pub connections: usize,
+    /// Deliveries that may wait.
+    pub queue: usize,
+    /// How long one may take.
+    pub timeout: Duration,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        WebhookLimits { threads: 5, connections: 10, queue: 50_000, timeout: Duration::from_secs(2) }
+    }
+}
+
+impl WebhookLimits {
+    /// Deliveries that may be under way at a time; each has a thread.
+    pub fn deliveries(&self) -> usize {
+        (self.threads * self.connections).min(1024)
+    }
+}
+
 /// Everything that is decided before anything is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -69,6 +97,9 @@ pub struct Config {
     pub lua_timeout: Duration,
     /// Whether `setReport` was called.
     pub has_report: bool,
+    pub webhooks: WebhookLimits,
+    /// What outbound HTTPS trusts and shows.
+    pub outbound: Tls,
 }
 
 impl Default for Config {
@@ -86,6 +117,8 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(30),
             lua_timeout: Duration::from_secs(60),
             has_report: false,
+            webhooks: WebhookLimits::default(),
+            outbound: Tls::default(),
         }
     }
 }

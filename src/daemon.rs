@@ -83,6 +83,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often the end of the work is looked for while stopping.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
+/// How long webhooks may take to be delivered after the last report has run.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Daemon {
     /// Serves until there is a reason to stop, then finishes what was accepted.
     fn run(self) {
@@ -114,6 +117,7 @@ impl Daemon {
             let now = Instant::now();
             if tick.is_due(now) {
                 self.pools.watch(now);
+                self.shared.webhooks.watch(now);
             }
             if slot.is_due(now) {
                 self.shared.stats.rotate();
@@ -155,23 +159,38 @@ impl Daemon {
     }
 
     /// Closes the listeners and finishes what was accepted, within the time that the configuration
-    /// gives. A second request to stop ends it at once.
+    /// gives, then the webhooks that came of it. A second request to stop ends it at once.
     fn stop(self) {
         unix::notify_stopping();
         notice!("stopping, {} jobs to finish", self.pools.unfinished());
         self.front.stop();
-        let deadline = Instant::now() + self.config.shutdown_timeout;
         // No more jobs come once the front has ended.
-        while !(self.front.has_ended() && self.pools.unfinished() == 0) && Instant::now() < deadline {
-            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
-                break;
-            }
-            self.pools.watch(Instant::now());
+        let has_finished = || self.front.has_ended() && self.pools.unfinished() == 0;
+        let webhooks = &self.shared.webhooks;
+        if self.wait_until(has_finished, self.config.shutdown_timeout) {
+            self.wait_until(|| webhooks.unfinished() == 0, DELIVERY_TIMEOUT);
+        }
+        webhooks.watch(Instant::now());
+        let left = webhooks.unfinished();
+        if left > 0 {
+            log::error!("{left} webhooks were not delivered");
         }
         match self.pools.unfinished() {
             0 => notice!("stopped"),
             left => log::error!("stopped, {left} jobs were not finished"),
         }
+    }
+
+    /// Waits until something is done or time is up; false when there is a second request to stop.
+    fn wait_until(&self, is_done: impl Fn() -> bool, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        while !is_done() && Instant::now() < deadline {
+            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
+                return false;
+            }
+            self.pools.watch(Instant::now());
+        }
+        true
     }
 
     /// Lets a thread read commands from the terminal and send them to the main thread.

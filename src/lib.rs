@@ -4,8 +4,9 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, console > worker > lua > shared > login, config, stats
-//!     > net, cli, logger, unix > error
+//! lib > daemon > http, console > worker > lua > shared > webhook
+//!     > login, config, stats
+//!     > net, cli, logger, outbound, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
@@ -31,9 +32,11 @@ mod lua;
 #[cfg(test)]
 mod manual;
 mod net;
+mod outbound;
 mod shared;
 mod stats;
 mod unix;
+mod webhook;
 mod worker;
 
 use std::env;

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::netmask::NetmaskGroup;
+use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
+use crate::webhook::{Hook, Hooks, Webhooks};
 
 /// Console commands that the Lua threads keep.
 const MAX_COMMANDS: usize = 10_000;
@@ -19,6 +22,9 @@ const MAX_COMMANDS: usize = 10_000;
 pub struct Shared {
     /// Counters, latencies and metrics.
     pub stats: Arc<Stats>,
+    /// The deliveries that wait and the threads that make them.
+    pub webhooks: Arc<Webhooks>,
+    hooks: RwLock<Hooks>,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<str>>>,
     metrics_open: AtomicBool,
@@ -30,15 +36,20 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Shared::new(Arc::new(Stats::new()))
+        let stats = Stats::new();
+        let webhooks = Arc::new(Webhooks::new(&stats));
+        Shared::new(Arc::new(stats), webhooks)
     }
 }
 
 impl Shared {
-    /// What a configuration starts from; the counters may be those of an earlier one.
-    pub fn new(stats: Arc<Stats>) -> Shared {
+    /// What a configuration starts from; the counters and the deliveries may be those of an earlier
+    /// one.
+    pub fn new(stats: Arc<Stats>, webhooks: Arc<Webhooks>) -> Shared {
         Shared {
             stats,
+            webhooks,
+            hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
             metrics_open: AtomicBool::new(false),
@@ -109,6 +120,37 @@ impl Shared {
     /// The names of the custom endpoints, sorted.
     pub fn endpoints(&self) -> Vec<String> {
         self.endpoints.read().keys().cloned().collect()
+    }
+
+    /// Adds a custom webhook, unless there is one of that name.
+    pub fn add_webhook(&self, name: &str, keys: &[(String, Vec<u8>)]) -> Result<()> {
+        self.hooks.write().add(name, keys, &self.stats)
+    }
+
+    /// Queues a delivery of a custom webhook. Whoever asks does not wait, and hears of no failure: that
+    /// is in the log and in the counters.
+    pub fn run_webhook(&self, name: &str, body: Vec<u8>) {
+        let hook: Option<Arc<Hook>> = self.hooks.read().find(name).cloned();
+        match hook {
+            Some(hook) => self.webhooks.push(hook, body),
+            None => self.webhooks.complain_of_unknown(name),
+        }
+    }
+
+    /// The custom webhooks.
+    pub fn webhook_table(&self) -> String {
+        self.hooks.read().table()
+    }
+
+    /// Has webhooks delivered as a configuration that has run asks for; before this there are none.
+    pub fn start_webhooks(&self, config: &Config) -> Result<()> {
+        let (shares, needs_tls) = {
+            let hooks = self.hooks.read();
+            (hooks.len() > 1, hooks.has_https())
+        };
+        let client = Client::new(needs_tls.then_some(&config.outbound), config.webhooks.deliveries())?;
+        self.webhooks.configure(&config.webhooks, shares, client);
+        Ok(())
     }
 
     /// Leaves a console command for every Lua thread to run before its next job.

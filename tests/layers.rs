@@ -6,8 +6,9 @@ use std::path::Path;
 /// Bottom first. A module may use those of the rows above its own in this list.
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
-    &["net", "cli", "logger", "unix"],
+    &["net", "cli", "logger", "outbound", "unix"],
     &["login", "config", "stats"],
+    &["webhook"],
     &["shared"],
     &["lua"],
     &["worker"],

@@ -43,6 +43,7 @@ impl Daemon {
             unix::disable_core_dumps();
         }
         let connections = connections(&config, unix::raise_file_limit());
+        start_webhooks(&config, &shared)?;
         let listeners = config.listeners.iter().copied().map(listen).collect::<Result<Vec<_>>>()?;
         let pools = Arc::new(start_pools(&config, &shared, &script)?);
         state.become_console()?;
@@ -60,7 +61,9 @@ impl Daemon {
 pub fn check(options: &Options) -> Result<()> {
     let script = enter(options)?.ok_or_else(no_config)?;
     for role in [Role::Config, Role::Worker] {
-        run_config(&Arc::<Shared>::default(), role, Some(&script))?;
+        let shared = Arc::<Shared>::default();
+        let state = run_config(&shared, role, Some(&script))?;
+        start_webhooks(&state.config(), &shared)?;
     }
     Ok(())
 }
@@ -99,6 +102,11 @@ fn blame(script: Option<&Script>, e: &Error) -> Error {
     let message = Failure::new(e).message;
     let name = script.map_or("", Script::name);
     Error::Config(if message.contains(name) { message } else { format!("{name}: {message}") })
+}
+
+/// Makes ready what delivers webhooks; the threads start with the first delivery.
+fn start_webhooks(config: &Config, shared: &Shared) -> Result<()> {
+    shared.start_webhooks(config).map_err(|e| Error::Config(e.to_string()))
 }
 
 fn start_pools(config: &Config, shared: &Arc<Shared>, script: &Arc<Script>) -> Result<Pools> {
@@ -140,6 +148,10 @@ fn warn(config: &Config, shared: &Shared) {
     }
     if !config.has_report {
         log::warn!("no setReport() in the configuration: reports are only counted");
+    }
+    let limits = &config.webhooks;
+    if limits.deliveries() < limits.threads * limits.connections {
+        notice!("at most {} deliveries of webhooks at a time", limits.deliveries());
     }
     if let Some(text) = config.too_few_states() {
         notice!("{text}");

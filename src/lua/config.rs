@@ -18,7 +18,7 @@ use crate::net::addr::Address;
 use crate::shared::Shared;
 
 /// The file alone.
-const FILE: &[Role] = &[Role::Config];
+pub(super) const FILE: &[Role] = &[Role::Config];
 /// The file, and the console while running.
 const FILE_AND_CONSOLE: &[Role] = &[Role::Config, Role::Console];
 
@@ -89,10 +89,10 @@ pub static FUNCS: &[Func] = &[
         |lua, cx| set_endpoint(lua, cx, &name, function)),
 ];
 
-const THREADS: RangeInclusive<usize> = 1..=1024;
+pub(super) const THREADS: RangeInclusive<usize> = 1..=1024;
 
 /// A number that must lie within a range.
-fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
+pub(super) fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
     if range.contains(&number) {
         return Ok(number);
     }

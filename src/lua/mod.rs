@@ -9,6 +9,7 @@ mod console;
 mod interrupt;
 mod log;
 mod objects;
+mod webhook;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub use api::{Role, complete, is_for_console_only};
 pub use interrupt::install as install_interrupt;
 
 /// Every table of functions.
-static TABLES: &[&[api::Func]] = &[config::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
+static TABLES: &[&[api::Func]] = &[config::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS, webhook::FUNCS];
 
 /// The text of a configuration, read once so that every state runs the same.
 pub struct Script {

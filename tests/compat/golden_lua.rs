@@ -17,8 +17,6 @@ const MISSING: &[&str] = &[
     "durationToSeconds",
     "controlSocket",
     "setKey",
-    "runCustomWebHook",
-    "addCustomWebHook",
     "setBackground",
     "cronScheduleBackgroundFunc",
     "intervalScheduleBackgroundFunc",

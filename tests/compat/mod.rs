@@ -16,3 +16,5 @@ mod logging;
 mod report;
 /// Statistics and metrics.
 mod stats;
+/// Custom webhooks.
+mod webhook;
