@@ -170,7 +170,8 @@ impl Daemon {
         if self.wait_until(has_finished, self.config.shutdown_timeout) {
             self.wait_until(|| webhooks.unfinished() == 0, DELIVERY_TIMEOUT);
         }
-        webhooks.watch(Instant::now());
+        // There is no next second for what is kept back in this one.
+        webhooks.watch(Instant::now() + TICK);
         let left = webhooks.unfinished();
         if left > 0 {
             log::error!("{left} webhooks were not delivered");

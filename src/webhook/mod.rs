@@ -26,7 +26,7 @@ use queue::{Limits, Queue};
 pub use hook::{Hook, Hooks, MAX_TIMEOUT};
 
 /// How long a thread waits for work before it ends.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The wait before the first retry; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -220,5 +220,33 @@ impl Webhooks {
                 self.drop_one(&hook);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_waits_for_the_first_retry() {
+        let stats = Stats::new();
+        let hook = Hook::parse(1, "x", &[("url".into(), b"http://192.0.2.1/".to_vec())], &stats).unwrap();
+        let hook = Arc::new(hook);
+        let webhooks = Webhooks::new(&stats);
+        let mut state = webhooks.state.lock();
+        state.queue.set_limits(Limits { waiting: 10, under_way: 10, shares: false });
+        let now = Instant::now();
+        let retry = |state: &mut State, seconds| {
+            let due = now + Duration::from_secs(seconds);
+            state.queue.push_later(1, Delivery::new(hook.clone(), Vec::new()), due).unwrap();
+            due
+        };
+        assert!(!state.has_work());
+        let later = retry(&mut state, 8);
+        assert_eq!(state.unkept(), Some(later));
+        state.kept = Some(later);
+        assert!(!state.has_work(), "one thread is enough");
+        let sooner = retry(&mut state, 1);
+        assert_eq!(state.unkept(), Some(sooner), "it would wait too long");
     }
 }

@@ -424,6 +424,15 @@ fn the_console_shows_the_hooks() {
     assert!(output.stderr.contains("runCustomWebHook(name, data): not on the console"), "{}", output.stderr);
 }
 
+/// How many threads deliver webhooks.
+#[cfg(target_os = "linux")]
+fn senders(daemon: &Trackalert) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    // One may end between the two.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.starts_with("hook-")).count()
+}
+
 #[test]
 fn a_hook_that_hangs_does_not_hold_up_another() {
     let hanging = Sink::start(|_| Answer::Never);
@@ -439,10 +448,8 @@ fn a_hook_that_hangs_does_not_hold_up_another() {
     assert_eq!(daemon.metric("trackalert_webhook_queue_size"), 975);
     #[cfg(target_os = "linux")]
     {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-        let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
-        let senders = names.filter(|name| name.starts_with("hook-")).count();
-        assert!((26..=50).contains(&senders), "{senders}");
+        assert!((26..=50).contains(&senders(&daemon)), "{}", senders(&daemon));
+        wait_for("the end of idle threads", || (senders(&daemon) == 25).then_some(()));
     }
 }
 
@@ -522,6 +529,33 @@ fn certificates_are_checked_as_the_configuration_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_certificates_of_the_system_count_when_they_are_needed() {
+    let folder = Folder::new();
+    let ours = make(&folder, "ours", "DNS:ours.example.com", None);
+    let here = make(&folder, "here", "IP:127.0.0.1", Some(&ours));
+    let sink = Sink::start_tls(server(&here, None), |_| OK);
+    let url = format!("https://{}/", sink.address);
+    let start = |url: &str, certificates: &std::path::Path| {
+        let config = format!("{SERVER}{}{POLICY}", hook("system", url, "timeout = 30"));
+        let mut command = Command::new(PROGRAM);
+        command.env("SSL_CERT_FILE", certificates).env_remove("SSL_CERT_DIR");
+        Trackalert::start_with(Folder::new(), &config, command)
+    };
+    let daemon = start(&url, &ours.path);
+    run_hook(&daemon, "system", 1);
+    wait_for_events(&daemon, 1, &url, "ok", 1);
+    let missing = folder.path("missing.pem");
+    start("http://192.0.2.1/", &missing);
+    let path = folder.write("bad.conf", &hook("system", &url, ""));
+    let mut command = Command::new(PROGRAM);
+    command.args(["-t", "-C", path.to_str().unwrap()]);
+    let output = command.env("SSL_CERT_FILE", &missing).env_remove("SSL_CERT_DIR").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("the system trusts no certificates, so https can't work"), "{error}");
 }
 
 #[test]
