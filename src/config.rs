@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cron::Expression;
 use crate::error::{Error, Result};
 use crate::net::crypto::Key;
+use crate::outbound::Tls;
 
 /// The port of the console when `controlSocket` names none.
 pub const CONSOLE_PORT: u16 = 4004;
@@ -52,6 +53,32 @@ impl Default for HttpLimits {
     }
 }
 
+/// How webhooks are delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookLimits {
+    /// What `setNumWebHookThreads` asked for.
+    pub threads: usize,
+    /// What `setNumWebHookConnsPerThread` asked for.
+    pub connections: usize,
+    /// Deliveries that may wait.
+    pub queue: usize,
+    /// How long one may take.
+    pub timeout: Duration,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        WebhookLimits { threads: 5, connections: 10, queue: 50_000, timeout: Duration::from_secs(2) }
+    }
+}
+
+impl WebhookLimits {
+    /// Deliveries that may be under way at a time; each has a thread.
+    pub fn deliveries(&self) -> usize {
+        (self.threads * self.connections).min(1024)
+    }
+}
+
 /// Everything that is decided before anything is started.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -86,6 +113,9 @@ pub struct Config {
     pub control_socket: Option<SocketAddr>,
     /// What encrypts the console.
     pub key: Option<Key>,
+    pub webhooks: WebhookLimits,
+    /// What outbound HTTPS trusts and shows.
+    pub outbound: Tls,
 }
 
 /// A background function that is to run.
@@ -125,6 +155,8 @@ impl Default for Config {
             scheduled: Vec::new(),
             control_socket: None,
             key: None,
+            webhooks: WebhookLimits::default(),
+            outbound: Tls::default(),
         }
     }
 }

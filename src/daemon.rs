@@ -110,6 +110,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How often the end of the work is looked for while stopping.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
+/// How long webhooks may take to be delivered after the last report has run.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Daemon {
     /// Serves until there is a reason to stop, then finishes what was accepted.
     fn run(mut self) {
@@ -140,6 +143,7 @@ impl Daemon {
             let now = Instant::now();
             if tick.is_due(now) {
                 self.look_after_pools(now);
+                self.current.shared.webhooks.watch(now);
             }
             if slot.is_due(now) {
                 stats.rotate();
@@ -190,7 +194,7 @@ impl Daemon {
     }
 
     /// Closes the listeners and finishes what was accepted, within the time that the configuration
-    /// gives. A second request to stop ends it at once.
+    /// gives, then the webhooks that came of it. A second request to stop ends it at once.
     fn stop(mut self) {
         unix::notify_stopping();
         notice!("stopping, {} jobs to finish", self.unfinished());
@@ -200,16 +204,31 @@ impl Daemon {
         // Whoever has typed `shutdown()` hears that it was done.
         self.console.take().into_iter().for_each(|console| console.stop(Instant::now() + LAST_ANSWERS));
         // No more jobs come once the front has ended.
-        while !(self.front.has_ended() && self.unfinished() == 0) && Instant::now() < deadline {
-            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
-                break;
-            }
-            self.look_after_pools(Instant::now());
+        let webhooks = self.current.shared.webhooks.clone();
+        if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0) {
+            self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0);
+        }
+        // There is no next second for what is kept back in this one.
+        webhooks.watch(Instant::now() + TICK);
+        let left = webhooks.unfinished();
+        if left > 0 {
+            log::error!("{left} webhooks were not delivered");
         }
         match self.unfinished() {
             0 => notice!("stopped"),
             left => log::error!("stopped, {left} jobs were not finished"),
         }
+    }
+
+    /// Waits until something is done or time is up; false when there is a second request to stop.
+    fn wait_until(&mut self, deadline: Instant, is_done: impl Fn(&Daemon) -> bool) -> bool {
+        while !is_done(self) && Instant::now() < deadline {
+            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
+                return false;
+            }
+            self.look_after_pools(Instant::now());
+        }
+        true
     }
 
     /// Lets a thread read commands from the terminal and send them to the main thread.

@@ -4,8 +4,8 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, schedule, console > worker > lua > shared > login, config, geoip, stats
-//!     > net, cron, cli, logger, unix > error
+//! lib > daemon > http, schedule, console > worker > lua > shared > webhook
+//!     > login, config, geoip, stats > net, cron, cli, logger, outbound, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
@@ -33,10 +33,12 @@ mod lua;
 #[cfg(test)]
 mod manual;
 mod net;
+mod outbound;
 mod schedule;
 mod shared;
 mod stats;
 mod unix;
+mod webhook;
 mod worker;
 
 use std::env;

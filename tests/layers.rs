@@ -6,8 +6,9 @@ use std::path::Path;
 /// Bottom first. A module may use those of the rows above its own in this list.
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
-    &["net", "cron", "cli", "logger", "unix"],
+    &["net", "cron", "cli", "logger", "outbound", "unix"],
     &["login", "config", "geoip", "stats"],
+    &["webhook"],
     &["shared"],
     &["lua"],
     &["worker"],

@@ -39,11 +39,12 @@ impl Daemon {
 
     fn try_reload(&mut self) -> Result<()> {
         let script = enter(&self.home)?.within(LIMIT);
-        let stats = self.current.shared.stats.clone();
-        let next = interruptible(|| Generation::make(script, stats))?;
+        let shared = self.current.shared.next();
+        let mut next = interruptible(|| Generation::make(script, shared))?;
         let console = self.open_console(&next)?;
         // Nothing fails from here on.
         next.announce();
+        next.dispatch_webhooks();
         self.timer.change(&next.config.scheduled, next.pools.clone());
         self.change_console(&next, console);
         let old = mem::replace(&mut self.current, next);

@@ -22,8 +22,8 @@ use crate::lua::{self, Failure, Role, Script, State};
 use crate::net::crypto::Key;
 use crate::schedule::Timer;
 use crate::shared::Shared;
-use crate::stats::Stats;
 use crate::unix::{self, PidFile, Request};
+use crate::webhook::Dispatch;
 use crate::worker::{Crew, Pool, Pools, Urgency};
 
 /// What a configuration makes. Until it is put to use, it can be dropped without a trace.
@@ -33,13 +33,16 @@ pub struct Generation {
     pub pools: Arc<Pools>,
     /// What ran the configuration, now the console's.
     pub state: State,
+    /// How webhooks are delivered, until that is in force.
+    dispatch: Option<Dispatch>,
 }
 
 impl Generation {
-    /// Runs the configuration in every state that it needs. Counters go on from those of `stats`.
-    pub fn make(script: Script, stats: Arc<Stats>) -> Result<Generation> {
+    /// Runs the configuration in every state that it needs. Counters, and deliveries that wait, go on
+    /// from those of `shared`.
+    pub fn make(script: Script, shared: Shared) -> Result<Generation> {
         let script = Arc::new(script);
-        let shared = Arc::new(Shared::new(stats));
+        let shared = Arc::new(shared);
         let state = run_config(&shared, Role::Config, Some(&script))?;
         let config = state.config();
         config.check()?;
@@ -47,9 +50,15 @@ impl Generation {
         if shared.password().is_some() || config.key.is_some() {
             unix::disable_core_dumps();
         }
+        let dispatch = Some(prepare_webhooks(&config, &shared)?);
         let pools = Arc::new(start_pools(&config, &shared, &script)?);
         state.become_console()?;
-        Ok(Generation { config, shared, pools, state })
+        Ok(Generation { config, shared, pools, state, dispatch })
+    }
+
+    /// Has webhooks delivered as this configuration asks for.
+    pub fn dispatch_webhooks(&mut self) {
+        self.dispatch.take().into_iter().for_each(|dispatch| self.shared.webhooks.configure(dispatch));
     }
 
     /// Connections that may be open: what the configuration says, as far as the system lets us open
@@ -79,7 +88,7 @@ impl Daemon {
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
         let home = home(options).ok_or_else(no_config)?;
-        let current = Generation::make(enter(&home)?, Arc::new(Stats::new()))?;
+        let mut current = Generation::make(enter(&home)?, Shared::default())?;
         let listeners = current.config.listeners.iter().copied().map(listen).collect::<Result<Vec<_>>>()?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
@@ -88,6 +97,7 @@ impl Daemon {
         let console = current.console().map(|(address, key)| Server::start(address, key, execute.clone()));
         let console = console.transpose()?;
         current.announce();
+        current.dispatch_webhooks();
         for listener in &listeners {
             match listener.local_addr() {
                 Ok(address) => notice!("listening on {address}"),
@@ -116,7 +126,10 @@ impl Daemon {
 /// Runs the configuration in the two roles that it has.
 pub fn check(options: &Options) -> Result<()> {
     let script = enter(&home(options).ok_or_else(no_config)?)?;
-    run_config(&Arc::<Shared>::default(), Role::Config, Some(&script))?.config().check()?;
+    let shared = Arc::<Shared>::default();
+    let config = run_config(&shared, Role::Config, Some(&script))?.config();
+    config.check()?;
+    prepare_webhooks(&config, &shared)?;
     run_config(&Arc::<Shared>::default(), Role::Worker, Some(&script)).map(drop)
 }
 
@@ -181,6 +194,11 @@ fn blame(script: Option<&Script>, e: &Error) -> Error {
     let message = Failure::new(e).message;
     let name = script.map_or("", Script::name);
     Error::Config(if message.contains(name) { message } else { format!("{name}: {message}") })
+}
+
+/// What delivers webhooks; its threads start with the first delivery.
+fn prepare_webhooks(config: &Config, shared: &Shared) -> Result<Dispatch> {
+    shared.prepare_webhooks(config).map_err(|e| Error::Config(e.to_string()))
 }
 
 /// How many times longer than a report a background function may take.
@@ -267,6 +285,10 @@ fn warn(config: &Config, shared: &Shared) {
     }
     if config.control_socket.is_some() && config.key.is_none() {
         log::error!("controlSocket() opens no console: there is no setKey() with a key in the configuration");
+    }
+    let limits = &config.webhooks;
+    if limits.deliveries() < limits.threads * limits.connections {
+        notice!("at most {} deliveries of webhooks at a time", limits.deliveries());
     }
     if let Some(text) = config.too_few_states() {
         notice!("{text}");

@@ -78,6 +78,7 @@ pub fn metrics(call: &Call) -> Reaction {
     metrics.report_queue.set(pools.report.queued() as i64);
     metrics.web_queue.set(pools.endpoint.queued() as i64);
     metrics.stuck.set(pools.stuck() as i64);
+    metrics.webhook_queue.set(call.site.shared.webhooks.len() as i64);
     Reaction::Now(Answer::metrics(metrics.text()))
 }
 

@@ -18,7 +18,7 @@ use crate::net::addr::Address;
 use crate::shared::Shared;
 
 /// The file alone.
-const FILE: &[Role] = &[Role::Config];
+pub(super) const FILE: &[Role] = &[Role::Config];
 /// The file, for the daemon and for its client.
 const FILE_AND_CLIENT: &[Role] = &[Role::Config, Role::Client];
 /// The file, and the console while running.
@@ -100,10 +100,10 @@ pub static FUNCS: &[Func] = &[
         |lua, cx| set_endpoint(lua, cx, &name, function)),
 ];
 
-const THREADS: RangeInclusive<usize> = 1..=1024;
+pub(super) const THREADS: RangeInclusive<usize> = 1..=1024;
 
 /// A number that must lie within a range.
-fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
+pub(super) fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
     if range.contains(&number) {
         return Ok(number);
     }

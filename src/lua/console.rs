@@ -6,7 +6,7 @@ use crate::net::crypto::{self, Key};
 use crate::shared::Shared;
 
 /// The console, and the file, where what they answer is thrown away.
-const CONSOLE: &[Role] = &[Role::Console];
+pub(super) const CONSOLE: &[Role] = &[Role::Console];
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[

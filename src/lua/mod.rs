@@ -12,6 +12,7 @@ mod lookup;
 mod method;
 mod objects;
 mod schedule;
+mod webhook;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -33,8 +34,15 @@ pub use api::{Role, complete, is_for_console_only};
 pub use interrupt::install as install_interrupt;
 
 /// Every table of functions.
-static TABLES: &[&[api::Func]] =
-    &[config::FUNCS, console::FUNCS, log::FUNCS, lookup::FUNCS, objects::FUNCS, schedule::FUNCS];
+static TABLES: &[&[api::Func]] = &[
+    config::FUNCS,
+    console::FUNCS,
+    log::FUNCS,
+    lookup::FUNCS,
+    objects::FUNCS,
+    schedule::FUNCS,
+    webhook::FUNCS,
+];
 
 /// The text of a configuration, read once so that every state runs the same.
 pub struct Script {

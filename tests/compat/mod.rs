@@ -20,3 +20,5 @@ mod report;
 mod schedule;
 /// Statistics and metrics.
 mod stats;
+/// Custom webhooks.
+mod webhook;

@@ -1,6 +1,8 @@
 //! The real program, run with a configuration in a folder of its own and on a port that the system
 //! chooses. It is killed, and the folder removed, when a test ends, however it ends.
 
+pub mod certificate;
+pub mod hook;
 pub mod http;
 pub mod terminal;
 
