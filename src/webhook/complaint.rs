@@ -2,6 +2,7 @@
 //! how many failures it stands for. A dead receiver must not fill the log.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use crate::webhook::hook::Hook;
 /// How often there is a line about the same.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Kinds of failures that are remembered: two for each hook, of configurations that change.
+/// Kinds of failures that are remembered; there is one for each hook.
 const MAX_KINDS: usize = 10_000;
 
 /// What has failed lately.
@@ -25,6 +26,7 @@ enum Kind {
     Failed(u64),
     Dropped,
     Unknown,
+    NoThread,
 }
 
 /// Since when failures of a kind have been kept back, how many, and the latest of them.
@@ -52,6 +54,11 @@ impl Complaints {
     pub fn unknown(&self, name: &str, now: Instant) {
         let line = logger::line("runCustomWebHook(name, data): no such webhook", &[("name", name)]);
         self.complain(Kind::Unknown, line, now);
+    }
+
+    /// The system gave no thread.
+    pub fn no_thread(&self, e: &io::Error, now: Instant) {
+        self.complain(Kind::NoThread, format!("no thread for webhooks: {e} "), now);
     }
 
     fn complain(&self, kind: Kind, line: String, now: Instant) {

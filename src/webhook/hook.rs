@@ -10,6 +10,7 @@ use prometheus::IntCounter;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
+use crate::logger::notice;
 use crate::stats::Stats;
 use crate::webhook::url::Url;
 
@@ -116,10 +117,9 @@ impl Keys {
             },
             "retries" => self.retries = retries(text(key, value)?)?,
             "timeout" => self.timeout = Some(timeout(text(key, value)?)?),
-            "num_conns" => log::info!(
-                target: crate::logger::NOTICE,
-                "webhook \"{name}\": num_conns is ignored: see setNumWebHookConnsPerThread()"
-            ),
+            "num_conns" => {
+                notice!("webhook \"{name}\": num_conns is ignored: see setNumWebHookConnsPerThread()");
+            }
             _ => log::warn!("webhook \"{name}\": no key \"{key}\" is known"),
         }
         Ok(())

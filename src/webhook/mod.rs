@@ -160,7 +160,7 @@ impl Webhooks {
         if let Err(e) = thread.spawn(move || webhooks.send_all()) {
             // The other threads go on, and the next delivery tries again.
             self.state.lock().senders -= 1;
-            log::error!("no thread for webhooks: {e}");
+            self.complaints.no_thread(&e, Instant::now());
         }
     }
 
