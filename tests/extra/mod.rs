@@ -6,6 +6,10 @@ mod bad_lua;
 mod hostile;
 /// Many clients, many reports, and the end of both.
 mod load;
+/// A configuration that users have already.
+mod migration;
+/// What can be wrong in a configuration.
+mod mistakes;
 /// C modules and Lua modules beside the configuration.
 mod modules;
 /// The Lua prompt on a terminal.
