@@ -1,6 +1,7 @@
 //! A configuration as users of weakforced's trackalert have it, unchanged, and a day in its life.
 
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -147,17 +148,17 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 for family in parse(sys.stdin.read()):
     for sample in family.samples:
         print(sample.name, sorted(sample.labels.items()), sample.value)";
-    let mut python = Command::new("python3");
-    python.arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = python.spawn() else { return skipped("there is no python3") };
-    use std::io::Write;
-    // One without the library has ended.
-    let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    if !output.status.success() {
-        return skipped("there is no prometheus_client for python3");
-    }
-    let samples = String::from_utf8(output.stdout).unwrap();
+    // The system's Python has the library where Debian's package installs it.
+    let samples = ["python3", "/usr/bin/python3"].iter().find_map(|python| {
+        let mut command = Command::new(python);
+        command.arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().ok()?;
+        // One without the library has ended.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    });
+    let Some(samples) = samples else { return skipped("there is no prometheus_client for python3") };
     assert!(samples.contains("trackalert_commands_total [('cmd', 'custom')] 3.0\n"), "{samples}");
     assert!(samples.contains("trackalert_worker_response_duration_seconds_count [] 3.0\n"), "{samples}");
 }
