@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::net::tls::ServerTls;
+
 /// The commands that are built in, which a custom endpoint can't replace.
 pub const BUILT_IN: &[&str] = &["report", "stats", "metrics", "livez", "readyz"];
 
@@ -44,11 +46,19 @@ impl Default for HttpLimits {
     }
 }
 
+/// An HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// Without it, HTTP is plain.
+    pub tls: Option<ServerTls>,
+}
+
 /// Everything that is decided before anything is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Addresses of the HTTP listeners, in the order of the file.
-    pub listeners: Vec<SocketAddr>,
+    /// In the order of the file.
+    pub listeners: Vec<Listener>,
     /// Threads that serve HTTP.
     pub worker_threads: usize,
     /// Threads, each with a Lua state, that run the report function.

@@ -1,7 +1,6 @@
 //! Starting: from the configuration to listeners that are served, in the one order that leaves
 //! nothing half done when a step fails.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -10,7 +9,7 @@ use crate::cli::{Options, default_config};
 use crate::config::{Ack, Config};
 use crate::daemon::Event;
 use crate::error::{Error, Result};
-use crate::http::{Front, Site, listen};
+use crate::http::{self, Front, Opened, Site};
 use crate::logger::notice;
 use crate::lua::{self, Failure, Role, Script, State};
 use crate::shared::Shared;
@@ -43,7 +42,7 @@ impl Daemon {
             unix::disable_core_dumps();
         }
         let connections = connections(&config, unix::raise_file_limit());
-        let listeners = config.listeners.iter().copied().map(listen).collect::<Result<Vec<_>>>()?;
+        let listeners = http::open(&config.listeners, None)?;
         let pools = Arc::new(start_pools(&config, &shared, &script)?);
         state.become_console()?;
         // Until here a signal ends the process at once: a configuration may take for ever.
@@ -146,13 +145,11 @@ fn warn(config: &Config, shared: &Shared) {
     }
 }
 
-fn announce(shared: &Shared, listeners: &[TcpListener]) {
+fn announce(shared: &Shared, listeners: &[Opened]) {
     notice!("ACL allowing queries from: {}", shared.acl().join(", "));
-    for listener in listeners {
-        match listener.local_addr() {
-            Ok(address) => notice!("listening on {address}"),
-            Err(e) => log::error!("a listener has no address: {e}"),
-        }
+    for opened in listeners {
+        let kind = if opened.tls.is_some() { "listening with TLS on" } else { "listening on" };
+        notice!("{kind} {}", opened.place.actual);
     }
 }
 

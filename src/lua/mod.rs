@@ -7,6 +7,7 @@ mod argument;
 mod config;
 mod console;
 mod interrupt;
+mod listener;
 mod log;
 mod objects;
 
@@ -29,7 +30,8 @@ pub use api::{Role, complete, is_for_console_only};
 pub use interrupt::install as install_interrupt;
 
 /// Every table of functions.
-static TABLES: &[&[api::Func]] = &[config::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
+static TABLES: &[&[api::Func]] =
+    &[config::FUNCS, listener::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
 
 /// The text of a configuration, read once so that every state runs the same.
 pub struct Script {
