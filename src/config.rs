@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cron::Expression;
 use crate::error::{Error, Result};
 use crate::net::crypto::Key;
+use crate::net::tls::ServerTls;
 use crate::outbound::Tls;
 
 /// The port of the console when `controlSocket` names none.
@@ -53,6 +54,14 @@ impl Default for HttpLimits {
     }
 }
 
+/// An HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// Without it, HTTP is plain.
+    pub tls: Option<ServerTls>,
+}
+
 /// How webhooks are delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookLimits {
@@ -82,8 +91,8 @@ impl WebhookLimits {
 /// Everything that is decided before anything is started.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Addresses of the HTTP listeners, in the order of the file.
-    pub listeners: Vec<SocketAddr>,
+    /// In the order of the file.
+    pub listeners: Vec<Listener>,
     /// Threads that serve HTTP.
     pub worker_threads: usize,
     /// Threads, each with a Lua state, that run the report function.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
@@ -30,10 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub type Execute = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The running listener.
-pub struct Server {
-    inner: Arc<Inner>,
-    thread: JoinHandle<()>,
-}
+pub struct Server(Arc<Inner>);
 
 struct Inner {
     #[cfg(test)]
@@ -78,17 +75,17 @@ impl Server {
             changed: Condvar::new(),
         });
         let own = inner.clone();
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("console".into())
             .spawn(move || own.accept_all(&listener, poll))
             .map_err(Error::io("thread"))?;
         notice!("Accepting control connections on {address}");
-        Ok(Server { inner, thread })
+        Ok(Server(inner))
     }
 
     /// Asks for another key from now on. Clients that have the old one are closed.
     pub fn change_key(&self, key: &Key) {
-        let mut state = self.inner.state.lock();
+        let mut state = self.0.state.lock();
         if state.key != *key {
             state.key = key.clone();
             state.clients.values().for_each(Client::close);
@@ -98,20 +95,23 @@ impl Server {
     /// Closes the listener and the clients, each after the answer that it waits for if that comes
     /// before `deadline`.
     pub fn stop(self, deadline: Instant) {
-        let mut state = self.inner.state.lock();
-        state.is_over = true;
-        if let Err(e) = self.inner.waker.wake() {
-            log::error!("the console thread can't be woken: {e}");
-        }
+        let mut state = self.0.state.lock();
         while state.clients.values().any(|client| !client.is_answered) {
-            if self.inner.changed.wait_until(&mut state, deadline).timed_out() {
+            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
         }
+    }
+}
+
+/// Closes everything.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.is_over = true;
         state.clients.values().for_each(Client::close);
-        drop(state);
-        if self.thread.join().is_err() {
-            log::error!("the console thread panicked");
+        if let Err(e) = self.0.waker.wake() {
+            log::error!("the console thread can't be woken: {e}");
         }
     }
 }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn connect(server: &Server, key: &Key) -> std::result::Result<Channel, Lost> {
-        Channel::open(StdStream::connect(server.inner.address)?, key.clone())
+        Channel::open(StdStream::connect(server.0.address)?, key.clone())
     }
 
     fn ask(channel: &mut Channel, line: &str) -> std::result::Result<String, Lost> {
@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(ask(client, &number.to_string()).unwrap(), number.to_string());
         }
         drop(clients.pop());
-        while server.inner.clients() == MOST {
+        while server.0.clients() == MOST {
             thread::yield_now();
         }
         assert_eq!(ask(&mut connect(&server, &key).unwrap(), "there").unwrap(), "there");
@@ -258,7 +258,7 @@ mod tests {
         assert!(client.read(TIMEOUT).is_err(), "closed");
         assert!(ask(&mut connect(&server, &old).unwrap(), "x").is_err());
         assert_eq!(ask(&mut connect(&server, &new).unwrap(), "x").unwrap(), "x");
-        let mut garbage = StdStream::connect(server.inner.address).unwrap();
+        let mut garbage = StdStream::connect(server.0.address).unwrap();
         io::Write::write_all(&mut garbage, &[0x55; 1 << 16]).unwrap();
         // The nonce comes, then the end or a reset, and the server goes on.
         while let Ok(1..) = garbage.read(&mut [0; 64]) {}

@@ -10,6 +10,7 @@ use crate::console::Server;
 use crate::daemon::Daemon;
 use crate::daemon::start::{Generation, enter};
 use crate::error::Result;
+use crate::http;
 use crate::logger::{self, notice};
 use crate::unix;
 
@@ -42,8 +43,10 @@ impl Daemon {
         let shared = self.current.shared.next();
         let mut next = interruptible(|| Generation::make(script, shared))?;
         let console = self.open_console(&next)?;
+        let listeners = http::open(&next.config.listeners, Some(&self.front))?;
+        next.announce(&listeners);
+        self.front.change(listeners, next.site(), &next.config, next.connections())?;
         // Nothing fails from here on.
-        next.announce();
         next.dispatch_webhooks();
         self.timer.change(&next.config.scheduled, next.pools.clone());
         self.change_console(&next, console);

@@ -16,7 +16,7 @@ use crate::config::{Ack, Config};
 use crate::console::{Client, Execute, Server};
 use crate::daemon::{Daemon, Event};
 use crate::error::{Error, Result};
-use crate::http::{Front, Site, listen};
+use crate::http::{self, Front, Opened, Site};
 use crate::logger::notice;
 use crate::lua::{self, Failure, Role, Script, State};
 use crate::net::crypto::Key;
@@ -77,9 +77,13 @@ impl Generation {
         self.config.control_socket.zip(self.config.key.clone())
     }
 
-    /// Says who may connect.
-    pub fn announce(&self) {
+    /// Says who may connect, and where.
+    pub fn announce(&self, listeners: &[Opened]) {
         notice!("ACL allowing queries from: {}", self.shared.acl().join(", "));
+        for opened in listeners {
+            let kind = if opened.tls.is_some() { "listening with TLS on" } else { "listening on" };
+            notice!("{kind} {}", opened.place.actual);
+        }
     }
 }
 
@@ -89,21 +93,15 @@ impl Daemon {
         lua::install_interrupt()?;
         let home = home(options).ok_or_else(no_config)?;
         let mut current = Generation::make(enter(&home)?, Shared::default())?;
-        let listeners = current.config.listeners.iter().copied().map(listen).collect::<Result<Vec<_>>>()?;
+        let listeners = http::open(&current.config.listeners, None)?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
         hear_signals(sender.clone())?;
         let execute = executor(sender.clone());
         let console = current.console().map(|(address, key)| Server::start(address, key, execute.clone()));
         let console = console.transpose()?;
-        current.announce();
+        current.announce(&listeners);
         current.dispatch_webhooks();
-        for listener in &listeners {
-            match listener.local_addr() {
-                Ok(address) => notice!("listening on {address}"),
-                Err(e) => log::error!("a listener has no address: {e}"),
-            }
-        }
         let front = Front::start(listeners, current.site(), &current.config, current.connections())?;
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());

@@ -1,16 +1,15 @@
 //! One client of a web thread: its socket and the connection's state, joined.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::TcpStream;
 
 use crate::http::accept::Guest;
 use crate::http::connection::{Connection, Desk};
 use crate::http::response::Answer;
 use crate::http::site::Site;
+use crate::http::wire::{Input, Stage, Wire};
 
 /// How long the client may take to read an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +17,23 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a web thread lends to its clients, one after the other: an idle client holds no buffer.
 pub struct Buffers {
     pub input: Box<[u8]>,
+    /// What comes inside TLS, before it is input.
+    pub sealed: Box<[u8]>,
     pub output: Vec<u8>,
+}
+
+/// Bytes that are read at a time.
+const READ: usize = 64 << 10;
+
+/// The same inside TLS. What they hold, with the rest of a record that began before, fits into the
+/// input.
+const READ_SEALED: usize = 32 << 10;
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        let zeros = |length| vec![0; length].into_boxed_slice();
+        Buffers { input: zeros(READ), sealed: zeros(READ_SEALED), output: Vec::new() }
+    }
 }
 
 /// What becomes of a client after some work.
@@ -34,7 +49,7 @@ pub enum Fate {
 
 /// One client.
 pub struct Client {
-    stream: TcpStream,
+    wire: Wire,
     connection: Connection,
     /// What the socket did not take yet, and since when.
     unsent: Vec<u8>,
@@ -49,9 +64,12 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(stream: TcpStream, connection: Connection, guest: Guest, now: Instant) -> Client {
+    pub fn new(wire: Wire, mut connection: Connection, guest: Guest, now: Instant) -> Client {
+        if wire.stage() == Stage::Handshake {
+            connection.await_handshake();
+        }
         Client {
-            stream,
+            wire,
             connection,
             unsent: Vec::new(),
             unsent_since: now,
@@ -61,10 +79,6 @@ impl Client {
             is_full: false,
             _guest: guest,
         }
-    }
-
-    pub fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
     }
 
     /// Takes note of what the poller says of the socket.
@@ -91,8 +105,10 @@ impl Client {
                 continue;
             }
             if self.connection.is_closing() && !self.is_shut {
-                self.is_shut = true;
-                self.stream.shutdown(Shutdown::Write)?;
+                self.is_shut = self.wire.close()?;
+                if !self.is_shut {
+                    return Ok(Fate::Waits);
+                }
             }
             if !self.is_readable || self.connection.is_waiting() {
                 return Ok(Fate::Waits);
@@ -100,39 +116,51 @@ impl Client {
             if has_read {
                 return Ok(Fate::Again);
             }
-            let Some(length) = self.read(&mut buffers.input)? else { return Ok(Fate::Gone) };
-            has_read = length == buffers.input.len();
+            let Some(Input { length, has_more }) = self.read(buffers, desk.now)? else {
+                return Ok(Fate::Gone);
+            };
+            has_read = has_more;
             self.is_full = self.connection.take(&buffers.input[..length], desk, &mut buffers.output);
             self.send(buffers, desk.now)?;
         }
     }
 
-    /// Reads once: how many bytes there were, nothing at the end of the stream.
-    fn read(&mut self, input: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            match self.stream.read(input) {
-                Ok(0) => return Ok(None),
-                Ok(length) => {
-                    // Less than asked for means that the socket is empty: epoll(7), question 9.
-                    self.is_readable = length == input.len() || self.is_read_closed;
-                    return Ok(Some(length));
+    /// Reads once; nothing at the end of the stream.
+    fn read(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<Option<Input>> {
+        let input = loop {
+            match self.wire.read(buffers) {
+                Ok(None) => return Ok(None),
+                Ok(Some(input)) => {
+                    self.is_readable = input.has_more || self.is_read_closed;
+                    break input;
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.is_readable = false;
-                    return Ok(Some(0));
+                    break Input::default();
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
+        };
+        match self.wire.stage() {
+            Stage::Handshake => {}
+            Stage::Open => self.connection.finish_handshake(now),
+            Stage::Broken => self.connection.abandon(now),
         }
+        Ok(Some(input))
     }
 
     /// Sends what is in the output buffer and keeps what the socket does not take.
     fn send(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<()> {
-        let sent = write(&mut self.stream, &buffers.output)?;
-        if sent < buffers.output.len() {
-            self.unsent = buffers.output[sent..].to_vec();
-            self.unsent_since = now;
+        if self.has_unsent() {
+            // An answer that Lua made while the client did not read those before it.
+            self.unsent.extend_from_slice(&buffers.output);
+        } else {
+            let sent = self.wire.write(&buffers.output)?;
+            self.unsent.extend_from_slice(&buffers.output[sent..]);
+            if self.has_unsent() {
+                self.unsent_since = now;
+            }
         }
         buffers.output.clear();
         Ok(())
@@ -140,15 +168,19 @@ impl Client {
 
     /// Whether nothing is left to send.
     fn send_unsent(&mut self) -> io::Result<bool> {
-        if self.unsent.is_empty() {
+        if !self.has_unsent() {
             return Ok(true);
         }
-        let sent = write(&mut self.stream, &self.unsent)?;
+        let sent = self.wire.write(&self.unsent)?;
         self.unsent.drain(..sent);
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
         }
-        Ok(self.unsent.is_empty())
+        Ok(!self.has_unsent())
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.wire.is_pending()
     }
 
     /// Takes the answer that a Lua thread has made.
@@ -166,7 +198,7 @@ impl Client {
 
     /// Ends a client whose time is up.
     pub fn expire(&mut self, desk: &mut Desk, buffers: &mut Buffers) -> Fate {
-        if !self.unsent.is_empty() || !self.connection.expire(desk, &mut buffers.output) {
+        if self.has_unsent() || !self.connection.expire(desk, &mut buffers.output) {
             return Fate::Gone;
         }
         self.send_and_work(desk, buffers)
@@ -179,35 +211,21 @@ impl Client {
         }
     }
 
-    /// When the client must have got further.
+    /// When the client must have got further. Reading late does not extend a handshake.
     pub fn deadline(&self, site: &Site) -> Option<Instant> {
-        if self.unsent.is_empty() {
-            return self.connection.deadline(site);
+        if self.has_unsent() && self.wire.stage() != Stage::Handshake {
+            return Some(self.unsent_since + WRITE_TIMEOUT);
         }
-        Some(self.unsent_since + WRITE_TIMEOUT)
+        self.connection.deadline(site)
     }
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.unsent.is_empty() && self.connection.is_idle()
+        self.connection.is_idle() && !self.has_unsent()
     }
 
     /// Whether a Lua thread makes the answer.
     pub fn is_waiting(&self) -> bool {
         self.connection.is_waiting()
     }
-}
-
-/// Writes as much as the socket takes.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match stream.write(&bytes[sent..]) {
-            Ok(length) => sent += length,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(sent)
 }

@@ -46,6 +46,8 @@ pub struct Connection {
 }
 
 enum State {
+    /// Before the first request, until the handshake of TLS is done.
+    Handshake,
     /// Between requests.
     Idle,
     /// A part of a head has come.
@@ -69,6 +71,25 @@ enum Content {
 impl Connection {
     pub fn new(peer: SocketAddr, ticket: Ticket, now: Instant) -> Connection {
         Connection { peer, ticket, input: Vec::new(), scanned: 0, state: State::Idle, since: now }
+    }
+
+    /// No request can come yet.
+    pub fn await_handshake(&mut self) {
+        self.state = State::Handshake;
+    }
+
+    /// Requests can come, if they could not before.
+    pub fn finish_handshake(&mut self, now: Instant) {
+        if matches!(self.state, State::Handshake) {
+            self.enter(State::Idle, now);
+        }
+    }
+
+    /// Closes without an answer, which could not be understood any more.
+    pub fn abandon(&mut self, now: Instant) {
+        if !self.is_closing() {
+            self.enter(State::Closing, now);
+        }
     }
 
     /// Uses `fresh` bytes after what is there already and appends answers to `out`. Whether it
@@ -131,7 +152,7 @@ impl Connection {
                 }
                 (used > 0).then_some(used)
             }
-            State::Waiting(_) => None,
+            State::Handshake | State::Waiting(_) => None,
             State::Closing => (!bytes.is_empty()).then_some(bytes.len()),
         }
     }
@@ -233,7 +254,7 @@ impl Connection {
     pub fn deadline(&self, site: &Site) -> Option<Instant> {
         let time = match self.state {
             State::Idle => site.limits.idle_timeout,
-            State::Head => site.limits.head_timeout,
+            State::Handshake | State::Head => site.limits.head_timeout,
             State::Body { .. } | State::Skip(_) => site.limits.body_timeout,
             State::Waiting(_) => return None,
             State::Closing => LINGER,
@@ -241,9 +262,9 @@ impl Connection {
         Some(self.since + time)
     }
 
-    /// Whether the client owes the rest of a request.
+    /// Whether no request has begun.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, State::Handshake | State::Idle)
     }
 
     /// Whether a Lua thread makes the answer.

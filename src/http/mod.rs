@@ -1,87 +1,139 @@
 //! The HTTP front: listeners, an accept thread, and web threads that own their clients. What a
-//! request means is in `handlers`; nothing here waits for Lua.
+//! request means is in `handlers`; nothing here waits for Lua. All of it can be changed while clients
+//! are served, and none of them notices.
 
 mod accept;
 mod auth;
 mod client;
 mod connection;
 mod handlers;
+mod listener;
 mod request;
 mod response;
 mod routes;
 mod site;
 mod web;
+mod wire;
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::error::{Error, Result};
-use crate::http::accept::{Accept, Door};
+use crate::http::accept::{Accept, Door, Plan};
+use crate::http::listener::Place;
 use crate::http::web::{Mailbox, Message, Web};
-use crate::shared::Shared;
 
+pub use listener::Opened;
 pub use site::Site;
-
-/// Connections that the system may keep until they are accepted; it has a limit of its own.
-const BACKLOG: i32 = 4096;
 
 /// The running front.
 pub struct Front {
     door: Arc<Door>,
     accept: JoinHandle<()>,
-    web: Vec<(Arc<Mailbox>, JoinHandle<()>)>,
+    listeners: Vec<Place>,
+    web: Vec<Worker>,
+    /// Web threads that end with their last client.
+    leaving: Vec<Worker>,
 }
 
-/// Opens a listener. One on an IPv6 address does not take IPv4 clients.
-pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // A restart need not wait until the last connections of the old process are forgotten.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(TcpListener::from(socket))
-    };
-    open().map_err(Error::io(format!("listener {address}")))
+/// A web thread.
+struct Worker {
+    mailbox: Arc<Mailbox>,
+    thread: JoinHandle<()>,
+}
+
+/// Opens listeners, but for those that a running front has open already. None is served yet.
+pub fn open(wanted: &[Listener], front: Option<&Front>) -> Result<Vec<Opened>> {
+    listener::open(wanted, front.map_or(&[], |front| &front.listeners))
 }
 
 impl Front {
     /// Serves `site` on listeners. No more than `connections` are open at a time.
     pub fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Opened>,
         site: Arc<Site>,
         config: &Config,
         connections: usize,
     ) -> Result<Front> {
-        let shared: Arc<Shared> = site.shared.clone();
-        let mut web = Vec::new();
-        for number in 1..=config.worker_threads {
-            let thread = Web::new(site.clone()).map_err(Error::io("epoll"))?;
-            web.push((thread.mailbox(), spawn(&format!("web-{number}"), || thread.run())?));
+        let accept = Accept::new(site.shared.clone()).map_err(Error::io("epoll"))?;
+        let mut front = Front {
+            door: accept.door(),
+            accept: spawn("accept", || accept.run())?,
+            listeners: Vec::new(),
+            web: Vec::new(),
+            leaving: Vec::new(),
+        };
+        match front.change(listeners, site, config, connections) {
+            Ok(()) => Ok(front),
+            Err(e) => {
+                front.stop();
+                Err(e)
+            }
         }
-        let mailboxes = web.iter().map(|(mailbox, _)| mailbox.clone()).collect();
-        let accept = Accept::new(listeners, shared, mailboxes, connections)?;
-        let door = accept.door();
-        Ok(Front { door, accept: spawn("accept", || accept.run())?, web })
+    }
+
+    /// Goes on with another site, other listeners and limits. Every client stays; a request whose
+    /// head has come may be served by either site. Nothing has changed if this fails.
+    pub fn change(
+        &mut self,
+        listeners: Vec<Opened>,
+        site: Arc<Site>,
+        config: &Config,
+        connections: usize,
+    ) -> Result<()> {
+        let places = listeners.iter().map(|opened| opened.place).collect();
+        let listeners = self.door.watch(listeners)?;
+        self.grow(&site, config.worker_threads)?;
+        self.listeners = places;
+        self.leaving.retain(|worker| !worker.thread.is_finished());
+        self.leaving.extend(self.web.drain(config.worker_threads..));
+        // They know the site before the first client comes that is let in by it.
+        self.tell_all(|| Message::Serve(site.clone()));
+        let mailboxes = self.web.iter().map(|worker| worker.mailbox.clone()).collect();
+        self.door.change(Plan { listeners, shared: site.shared.clone(), mailboxes, connections });
+        Ok(())
+    }
+
+    /// Starts web threads until there are as many as asked for, or no more than before.
+    fn grow(&mut self, site: &Arc<Site>, number: usize) -> Result<()> {
+        let before = self.web.len();
+        for number in before + 1..=number {
+            let start = || {
+                let thread = Web::new(site.clone()).map_err(Error::io("epoll"))?;
+                Ok(Worker {
+                    mailbox: thread.mailbox(),
+                    thread: spawn(&format!("web-{number}"), || thread.run())?,
+                })
+            };
+            match start() {
+                Ok(worker) => self.web.push(worker),
+                Err(e) => {
+                    self.web.drain(before..).for_each(|worker| worker.mailbox.send(Message::Stop));
+                    return Err(e);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Closes the listeners and lets the web threads finish what is under way.
     pub fn stop(&self) {
         self.door.close();
-        self.web.iter().for_each(|(mailbox, _)| mailbox.send(Message::Stop));
+        self.tell_all(|| Message::Stop);
     }
 
     /// Whether every thread has ended: no more jobs come from here.
     pub fn has_ended(&self) -> bool {
-        self.accept.is_finished() && self.web.iter().all(|(_, thread)| thread.is_finished())
+        self.accept.is_finished() && self.workers().all(|worker| worker.thread.is_finished())
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.web.iter().chain(&self.leaving)
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        self.workers().for_each(|worker| worker.mailbox.send(message()));
     }
 }
 

@@ -271,7 +271,8 @@ impl Chunks {
         self.stage = match self.stage {
             Stage::Size => {
                 self.left = chunk_size(line)?;
-                if self.left > limit - self.content.len() {
+                // The limit may have become less than what has come.
+                if self.left > limit.saturating_sub(self.content.len()) {
                     return Err(BODY_TOO_LARGE);
                 }
                 if self.left == 0 { Stage::Trailer } else { Stage::Data }

@@ -11,7 +11,6 @@ use crate::http::request::Head;
 use crate::http::response::Answer;
 use crate::http::site::Site;
 use crate::shared::Shared;
-use crate::stats::Counter;
 
 /// Who may call a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +99,7 @@ pub enum Target {
     /// An entry of [`ROUTES`].
     BuiltIn(usize),
     /// A custom endpoint.
-    Endpoint(Arc<str>, Arc<Counter>),
+    Endpoint(Arc<str>),
 }
 
 impl Target {
@@ -108,22 +107,21 @@ impl Target {
     fn method(&self) -> &'static Method {
         match self {
             Target::BuiltIn(index) => &ROUTES[*index].method,
-            Target::Endpoint(..) => &Method::Post,
+            Target::Endpoint(_) => &Method::Post,
         }
     }
 
     fn access(&self) -> Access {
         match self {
             Target::BuiltIn(index) => ROUTES[*index].access,
-            Target::Endpoint(..) => Access::Password,
+            Target::Endpoint(_) => Access::Password,
         }
     }
 }
 
 /// The target of a request that may call it, or what to answer instead.
 pub fn open(site: &Site, head: &Head) -> Result<Target, Answer> {
-    let target =
-        find(&site.shared, head.path, head.query).ok_or_else(|| Answer::failure(404, "Not found"))?;
+    let target = find(&site.shared, head.path, head.query).ok_or_else(not_found)?;
     let is_open = match target.access() {
         Access::Open => true,
         Access::Metrics => site.shared.has_open_metrics(),
@@ -142,6 +140,11 @@ pub fn open(site: &Site, head: &Head) -> Result<Target, Answer> {
     Ok(target)
 }
 
+/// For what nobody serves.
+pub fn not_found() -> Answer {
+    Answer::failure(404, "Not found")
+}
+
 /// What a path and its query name.
 fn find(shared: &Shared, path: &str, query: &str) -> Option<Target> {
     let built_in =
@@ -152,7 +155,7 @@ fn find(shared: &Shared, path: &str, query: &str) -> Option<Target> {
         None => return built_in(&|route| route.is_short && path.strip_prefix('/') == Some(route.name)),
     };
     built_in(&|route| route.is_command && route.name == name)
-        .or_else(|| shared.endpoint(name).map(|counter| Target::Endpoint(Arc::from(name), counter)))
+        .or_else(|| shared.endpoint(name).map(|_| Target::Endpoint(Arc::from(name))))
 }
 
 #[cfg(test)]
@@ -209,7 +212,7 @@ mod tests {
         ] {
             let found = match find(&shared, path, query) {
                 Some(Target::BuiltIn(index)) => ROUTES[index].name.to_owned(),
-                Some(Target::Endpoint(name, _)) => name.to_string(),
+                Some(Target::Endpoint(name)) => name.to_string(),
                 None => String::new(),
             };
             assert_eq!(found, expected, "{path}?{query}");

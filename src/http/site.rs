@@ -57,10 +57,14 @@ impl Site {
                 self.counters[*index].count();
                 (ROUTES[*index].run)(&call)
             }
-            Target::Endpoint(name, counter) => {
-                counter.count();
-                handlers::endpoint(&call, name)
-            }
+            // The head may have come while another site was served.
+            Target::Endpoint(name) => match self.shared.endpoint(name) {
+                Some(counter) => {
+                    counter.count();
+                    handlers::endpoint(&call, name)
+                }
+                None => Reaction::Now(routes::not_found()),
+            },
         }
     }
 }

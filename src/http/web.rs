@@ -4,33 +4,36 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 
-use crate::http::accept::Guest;
+use crate::http::accept::Arrival;
 use crate::http::client::{Buffers, Client, Fate};
 use crate::http::connection::{Connection, Desk};
 use crate::http::response::{Answer, Printer};
 use crate::http::site::Site;
+use crate::http::wire::Wire;
 
 /// What others have for a web thread.
 pub enum Message {
-    /// A new client; with an answer, one that is refused.
-    Client { stream: TcpStream, peer: SocketAddr, guest: Guest, refusal: Option<Answer> },
+    /// A new client.
+    Client(Arrival),
     /// What a Lua thread answers to the client with this token.
     Answer(Token, Answer),
+    /// Serve this from the next request on.
+    Serve(Arc<Site>),
+    /// End with the last client: no more come.
+    Leave,
     /// End, with a little time for what is under way.
     Stop,
 }
 
-/// Where messages for a web thread are left. There are no more of them than clients.
+/// Where messages for a web thread are left. There are hardly more of them than clients.
 pub struct Mailbox {
     messages: Mutex<Vec<Message>>,
     waker: Waker,
@@ -68,9 +71,6 @@ const WAKE: Token = Token(0);
 /// How often the deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(500);
 
-/// Bytes that are read at a time.
-const READ: usize = 64 << 10;
-
 /// How long a request that has begun may take once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -85,6 +85,7 @@ pub struct Web {
     buffers: Buffers,
     /// Clients that have more to do before the poller is asked again.
     again: Vec<Token>,
+    is_leaving: bool,
     stopping_since: Option<Instant>,
 }
 
@@ -99,8 +100,9 @@ impl Web {
             clients: HashMap::new(),
             last_token: WAKE.0,
             printer: Printer::default(),
-            buffers: Buffers { input: vec![0; READ].into(), output: Vec::new() },
+            buffers: Buffers::default(),
             again: Vec::new(),
+            is_leaving: false,
             stopping_since: None,
         })
     }
@@ -150,44 +152,45 @@ impl Web {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping_since.is_some() && self.clients.is_empty()
+        (self.is_leaving || self.stopping_since.is_some()) && self.clients.is_empty()
     }
 
     fn read_mail(&mut self, now: Instant) {
         let messages = mem::take(&mut *self.mailbox.messages.lock());
         for message in messages {
             match message {
-                Message::Client { stream, peer, guest, refusal } => {
-                    if let Some(token) = self.add(stream, peer, guest, now) {
-                        match refusal {
-                            Some(answer) => self.with(token, now, |client, desk, buffers| {
-                                client.refuse(&answer, desk, buffers)
-                            }),
-                            None => self.with(token, now, Client::work),
-                        }
-                    }
-                }
+                Message::Client(arrival) => self.add(arrival, now),
                 // A client that has gone meanwhile has no entry.
                 Message::Answer(token, answer) => {
                     self.with(token, now, |client, desk, buffers| client.deliver(&answer, desk, buffers))
                 }
+                Message::Serve(site) => self.site = site,
+                Message::Leave => self.is_leaving = true,
                 Message::Stop => self.stop(now),
             }
         }
     }
 
-    fn add(&mut self, stream: TcpStream, peer: SocketAddr, guest: Guest, now: Instant) -> Option<Token> {
+    fn add(&mut self, arrival: Arrival, now: Instant) {
+        let Arrival { stream, peer, tls, guest, refusal } = arrival;
         self.last_token += 1;
         let token = Token(self.last_token);
         let ticket = Ticket { mailbox: self.mailbox.clone(), token };
-        let mut client = Client::new(stream, Connection::new(peer, ticket, now), guest, now);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.poll.registry().register(client.stream(), token, interest) {
-            log::error!("a connection from {peer} can't be watched: {e}");
-            return None;
+        let watched = Wire::new(stream, peer, tls).and_then(|mut wire| {
+            self.poll.registry().register(wire.stream(), token, interest)?;
+            Ok(Client::new(wire, Connection::new(peer, ticket, now), guest, now))
+        });
+        match watched {
+            Ok(client) => self.clients.insert(token, client),
+            Err(e) => return log::error!("a connection from {peer} can't be watched: {e}"),
+        };
+        match refusal {
+            Some(answer) => {
+                self.with(token, now, |client, desk, buffers| client.refuse(&answer, desk, buffers))
+            }
+            None => self.with(token, now, Client::work),
         }
-        self.clients.insert(token, client);
-        Some(token)
     }
 
     /// Lets a client work, if it is still there.

@@ -42,7 +42,7 @@ impl<'lua> Arguments<'lua> {
 }
 
 /// The type of a value as Lua calls it.
-fn type_name(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Integer(_) => "number",
         value => value.type_name(),

@@ -1,8 +1,6 @@
 //! Functions that configure the daemon. Those of plain settings fill `Config`; those that can also
 //! change while running, from the console, go to `Shared`.
 
-#![allow(non_snake_case)] // Names of arguments are the manual's: useSSL.
-
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -32,12 +30,6 @@ pub static FUNCS: &[Func] = &[
     func!(FILE_AND_CONSOLE, addACL(netmask: String),
         "Let the addresses in a netmask use the HTTP listeners.",
         |_lua, cx| cx.shared.add_acl(&netmask)),
-    func!(FILE, addListener(address: String, useSSL: bool, certificate: Value, key: Value, options: Value),
-        "Add an HTTP listener on an IP address and port.",
-        |_lua, cx| add_listener(&mut cx.config.borrow_mut(), &address, useSSL, &[certificate, key, options])),
-    func!(FILE, webserver(address: String, password: String),
-        "Add a plain HTTP listener and set the password (deprecated).",
-        |_lua, cx| webserver(cx, &address, &password)),
     func!(FILE_AND_CONSOLE, setWebserverPassword(password: String),
         "Set the password of the HTTP listeners.",
         |_lua, cx| cx.shared.set_password(&password)),
@@ -108,45 +100,6 @@ pub(super) fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize
         return Ok(number);
     }
     Err(Error::Refused(format!("number: {number} is not from {} to {}", range.start(), range.end())))
-}
-
-fn webserver(cx: &Context, address: &str, password: &str) -> Result<()> {
-    log::warn!("webserver() is deprecated: use addListener() and setWebserverPassword()");
-    cx.shared.set_password(password)?;
-    add_listener(&mut cx.config.borrow_mut(), address, false, &[])
-}
-
-/// `tls` are the arguments that only a listener with TLS has a use for.
-fn add_listener(config: &mut Config, address: &str, use_ssl: bool, tls: &[Value]) -> Result<()> {
-    if use_ssl {
-        return Err(Error::Refused("useSSL: this version serves plain HTTP only".into()));
-    }
-    // The original's documentation gives empty ones to plain listeners.
-    if let Some(value) = tls.iter().find(|value| !is_empty(value)) {
-        return Err(Error::Refused(format!("a {} after useSSL = false has no meaning", value.type_name())));
-    }
-    let parsed: Address = address
-        .parse()
-        .map_err(|_| Error::Bad { what: "an IP address with a port", value: address.into() })?;
-    let Some(port) = parsed.port() else {
-        return Err(Error::Bad { what: "an IP address with a port", value: address.into() });
-    };
-    let listener = SocketAddr::new(parsed.ip(), port);
-    if port != 0 && config.listeners.contains(&listener) {
-        return Err(Error::Refused(format!("address: {listener} has a listener already")));
-    }
-    config.listeners.push(listener);
-    Ok(())
-}
-
-/// Whether a value stands for nothing.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Nil => true,
-        Value::String(text) => text.as_bytes().is_empty(),
-        Value::Table(table) => table.is_empty(),
-        _ => false,
-    }
 }
 
 fn control_socket(config: &mut Config, address: &str) -> Result<()> {
@@ -233,25 +186,6 @@ fn set_endpoint(lua: &Lua, cx: &Context, name: &str, function: Function) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listener_needs_an_address_with_a_port() {
-        let mut config = Config::default();
-        for (address, error) in [
-            ("127.0.0.1:8084", ""),
-            ("[::1]:8084", ""),
-            ("127.0.0.1:0", ""),
-            ("127.0.0.1:0", ""),
-            ("127.0.0.1:8084", "address: 127.0.0.1:8084 has a listener already"),
-            ("127.0.0.1", "\"127.0.0.1\" is not an IP address with a port"),
-            ("localhost:8084", "\"localhost:8084\" is not an IP address with a port"),
-        ] {
-            let result = add_listener(&mut config, address, false, &[]).err().map(|e| e.to_string());
-            assert_eq!(result.unwrap_or_default(), error, "{address}");
-        }
-        assert_eq!(config.listeners.len(), 4);
-        assert!(add_listener(&mut config, "127.0.0.1:1", true, &[]).is_err());
-    }
 
     #[test]
     fn a_limit_that_does_not_exist_is_refused() {

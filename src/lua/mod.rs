@@ -7,6 +7,7 @@ mod argument;
 mod config;
 mod console;
 mod interrupt;
+mod listener;
 mod log;
 mod lookup;
 mod method;
@@ -37,6 +38,7 @@ pub use interrupt::install as install_interrupt;
 static TABLES: &[&[api::Func]] = &[
     config::FUNCS,
     console::FUNCS,
+    listener::FUNCS,
     log::FUNCS,
     lookup::FUNCS,
     objects::FUNCS,

@@ -3,3 +3,4 @@
 pub mod addr;
 pub mod crypto;
 pub mod netmask;
+pub mod tls;

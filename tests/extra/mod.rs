@@ -14,6 +14,8 @@ mod mistakes;
 mod modules;
 /// The Lua prompt on a terminal.
 mod prompt;
+/// The configuration read again.
+mod reload;
 /// What is shipped beside the program.
 mod shipped;
 /// Reports of the real wforce.
