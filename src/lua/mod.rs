@@ -4,8 +4,10 @@
 
 mod api;
 mod argument;
+mod command;
 mod config;
 mod console;
+mod failure;
 mod interrupt;
 mod listener;
 mod log;
@@ -13,15 +15,14 @@ mod lookup;
 mod method;
 mod objects;
 mod schedule;
+mod script;
 mod webhook;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rlua::{ChunkMode, Function, Lua, MultiValue, RegistryKey, Table, Value};
 
@@ -32,7 +33,9 @@ use crate::shared::Shared;
 
 use api::Phase;
 pub use api::{Role, complete, is_for_console_only};
+pub use failure::Failure;
 pub use interrupt::install as install_interrupt;
+pub use script::Script;
 
 /// Every table of functions.
 static TABLES: &[&[api::Func]] = &[
@@ -45,46 +48,6 @@ static TABLES: &[&[api::Func]] = &[
     schedule::FUNCS,
     webhook::FUNCS,
 ];
-
-/// The text of a configuration, read once so that every state runs the same.
-pub struct Script {
-    /// The name for messages.
-    name: String,
-    /// Where `require` looks first.
-    folder: PathBuf,
-    text: Vec<u8>,
-    /// How long it may run in a state, if that is limited.
-    limit: Option<Duration>,
-}
-
-impl Script {
-    /// Reads a configuration file, whose folder is where `require` looks first.
-    pub fn read(path: &Path) -> Result<Script> {
-        let text = fs::read(path).map_err(Error::io(path))?;
-        let absolute = fs::canonicalize(path).map_err(Error::io(path))?;
-        let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
-        Ok(Script { name: path.display().to_string(), folder, text, limit: None })
-    }
-
-    /// The same, which may be interrupted when it runs longer than `limit` in a state.
-    pub fn within(self, limit: Duration) -> Script {
-        Script { limit: Some(limit), ..self }
-    }
-
-    /// A configuration that is in no file.
-    #[cfg(test)]
-    pub fn of(text: &str) -> Script {
-        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into(), limit: None }
-    }
-
-    /// The name of the file, as messages have it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// How long a command of the console may run in each Lua thread.
-const COMMAND: Duration = Duration::from_secs(10);
 
 /// A Lua state with the configuration's functions.
 pub struct State {
@@ -136,9 +99,9 @@ impl State {
     }
 
     fn load(&self, script: &Script) -> Result<()> {
-        self.set_path(&script.folder)?;
+        script.set_path(&self.lua)?;
         let _running = script.limit.map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
-        let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name));
+        let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name()));
         chunk.set_mode(ChunkMode::Text).exec()?;
         self.context.phase.set(Phase::Call);
         Ok(())
@@ -147,21 +110,6 @@ impl State {
     /// What the configuration asked for.
     pub fn config(&self) -> Config {
         self.context.config.borrow().clone()
-    }
-
-    /// Makes the state that ran the configuration the console's.
-    pub fn become_console(&self) -> Result<()> {
-        self.context.role.set(Role::Console);
-        let context = self.context.clone();
-        let print = self.lua.create_function(move |lua, values: MultiValue| {
-            let texts: rlua::Result<Vec<String>> =
-                values.into_iter().map(|value| Ok(objects::tostring(lua, value)?)).collect();
-            let mut printed = context.printed.borrow_mut();
-            printed.push_str(&texts?.join("\t"));
-            printed.push('\n');
-            Ok(())
-        })?;
-        Ok(self.lua.globals().set("print", print)?)
     }
 
     /// Whether `shutdown()` was called.
@@ -229,57 +177,6 @@ impl State {
         Ok(function.call(name)?)
     }
 
-    /// Runs a line from the console and gives its answer; after `deadline` it may be interrupted.
-    pub fn command(&self, line: &str, deadline: Instant) -> Result<String> {
-        let _running = self.interruptible.run(&self.lua, deadline);
-        self.context.printed.borrow_mut().clear();
-        self.context.answered.borrow_mut().clear();
-        let call = if api::is_bare_name(line) { format!("{}()", line.trim()) } else { line.to_owned() };
-        let expression = self.chunk(&format!("return {call}")).into_function();
-        let is_call = api::is_call_of_ours(&call);
-        let shows_all = expression.is_ok() && !is_call || line.trim_start().starts_with("return");
-        let function = expression.or_else(|_| self.chunk(line).into_function())?;
-        let mut values: MultiValue = function.call(())?;
-        let (mut printed, answered) = (self.context.printed.take(), self.context.answered.take());
-        match values.pop_front() {
-            Some(Value::Table(table)) => printed.push_str(&self.show_table(table)?),
-            Some(value @ Value::String(_)) => printed.push_str(&objects::tostring(&self.lua, value)?),
-            Some(value) if shows_all => printed.push_str(&objects::tostring(&self.lua, value)?),
-            _ if printed.is_empty() => return Ok(answered),
-            _ => {}
-        }
-        Ok(printed)
-    }
-
-    /// Runs, in a pool's state, what the console has left since the last time.
-    pub fn catch_up(&self) {
-        let commands = self.context.shared.commands_after(self.seen.get());
-        self.seen.set(self.seen.get() + commands.len());
-        self.context.phase.set(Phase::Command);
-        for command in commands {
-            if let Err(e) = self.command(&command, Instant::now() + COMMAND) {
-                ::log::error!("console command in a Lua thread: {}", Failure::new(&e).message);
-            }
-        }
-        self.context.phase.set(Phase::Call);
-    }
-
-    fn chunk<'lua>(&'lua self, text: &str) -> rlua::Chunk<'lua, 'static> {
-        self.lua.load(text.to_owned()).set_name("=console").set_mode(ChunkMode::Text)
-    }
-
-    /// One `key=value` a line, sorted.
-    fn show_table(&self, table: Table) -> Result<String> {
-        let mut lines = Vec::new();
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let (key, value) = (objects::tostring(&self.lua, key)?, objects::tostring(&self.lua, value)?);
-            lines.push(format!("{key}={value}\n"));
-        }
-        lines.sort();
-        Ok(lines.concat())
-    }
-
     /// Attributes as two tables; none where the prelude makes an empty one itself.
     fn attributes(&self, attrs: &Attributes) -> Result<(Option<Table<'_>>, Option<Table<'_>>)> {
         let single = match attrs.single.is_empty() {
@@ -297,22 +194,6 @@ impl State {
         };
         Ok((single, multiple))
     }
-
-    /// `require` looks beside the configuration first, then where packages put shared policies, then
-    /// where LuaJIT and the environment say, and last where Linux distributions put modules for Lua
-    /// 5.1: a LuaJIT from a package knows those places, one built from source does not.
-    fn set_path(&self, folder: &Path) -> Result<()> {
-        let package: Table = self.lua.globals().get("package")?;
-        let (path, cpath): (String, String) = (package.get("path")?, package.get("cpath")?);
-        let folder = folder.display();
-        let policies = "/usr/share/trackalert/?.lua;/usr/share/trackalert/?/init.lua";
-        let modules = "/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua";
-        package.set("path", format!("{folder}/?.lua;{folder}/?/init.lua;{policies};{path};{modules}"))?;
-        let arch = std::env::consts::ARCH;
-        let modules =
-            format!("/usr/lib/{arch}-linux-gnu/lua/5.1/?.so;/usr/lib64/lua/5.1/?.so;/usr/lib/lua/5.1/?.so");
-        Ok(package.set("cpath", format!("{cpath};{modules}"))?)
-    }
 }
 
 fn texts(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (&str, &str)> {
@@ -326,50 +207,12 @@ fn new_lua() -> Lua {
     unsafe { Lua::unsafe_new() }
 }
 
-/// A failure of Lua code as it is logged: the message with its place, and the traceback apart.
-pub struct Failure {
-    pub message: String,
-    pub traceback: String,
-}
-
-impl Failure {
-    pub fn new(error: &Error) -> Failure {
-        match error {
-            Error::Lua(e) => Failure::of_lua(e),
-            other => Failure { message: other.to_string(), traceback: String::new() },
-        }
-    }
-
-    fn of_lua(error: &rlua::Error) -> Failure {
-        match error {
-            rlua::Error::CallbackError { traceback, cause } => {
-                let inner = Failure::of_lua(cause);
-                let traceback = if inner.traceback.is_empty() { traceback } else { &inner.traceback };
-                Failure { message: inner.message, traceback: trace(traceback) }
-            }
-            rlua::Error::RuntimeError(text) | rlua::Error::SyntaxError { message: text, .. } => {
-                let (message, traceback) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
-                Failure { message: message.to_owned(), traceback: trace(traceback) }
-            }
-            rlua::Error::ExternalError(e) => Failure { message: e.to_string(), traceback: String::new() },
-            other => Failure { message: other.to_string(), traceback: String::new() },
-        }
-    }
-}
-
-/// A traceback in one line, innermost first, without the frames of C code and of the prelude.
-fn trace(traceback: &str) -> String {
-    let frames = traceback.trim_start_matches("stack traceback:").lines().map(str::trim);
-    let frames = frames
-        .filter(|line| !line.is_empty() && !line.starts_with("[C]") && !line.starts_with("trackalert:"));
-    frames.collect::<Vec<_>>().join(" < ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manual;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
 
     fn state(role: Role, config: &str) -> Result<State> {
         State::new(Arc::<Shared>::default(), role, Some(&Script::of(config)))
