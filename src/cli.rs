@@ -2,7 +2,7 @@
 //! trackalert(1) is held against.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use getopts::{Fail, Matches};
 
@@ -29,6 +29,7 @@ const fn with(short: &'static str, long: &'static str, argument: &'static str, h
 /// Every option.
 pub static OPTIONS: &[Opt] = &[
     with("C", "config", "FILE", "Load the configuration from a file."),
+    with("R", "regexes", "FILE", "Parse User-Agents by the patterns of a file."),
     flag("s", "systemd", "Run in the foreground without a console, for a supervisor."),
     flag("d", "daemon", "Run in the background."),
     with("p", "pidfile", "FILE", "Write the number of the process to a file and lock it."),
@@ -69,6 +70,8 @@ pub enum Mode {
 #[derive(Debug, PartialEq)]
 pub struct Options {
     pub config: Option<PathBuf>,
+    /// Absolute, because the working directory changes.
+    pub regexes: Option<PathBuf>,
     pub mode: Mode,
     pub pid_file: Option<PathBuf>,
     pub facility: Option<String>,
@@ -91,6 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     }
     let options = Options {
         config: found.opt_str("config").map(PathBuf::from),
+        regexes: found.opt_str("regexes").map(absolute).transpose()?,
         mode: mode(&found)?,
         pid_file: found.opt_str("pidfile").map(PathBuf::from),
         facility: found.opt_str("facility"),
@@ -119,6 +123,10 @@ fn mode(found: &Matches) -> Result<Mode> {
         (_, _, true) => Ok(Mode::Foreground),
         _ => Ok(Mode::Prompt),
     }
+}
+
+fn absolute(file: String) -> Result<PathBuf> {
+    path::absolute(&file).map_err(|e| Error::Usage(format!("--regexes: {e}")))
 }
 
 fn level(text: &str) -> Result<u8> {
@@ -168,6 +176,7 @@ mod tests {
     fn a_command_line_is_read() {
         let expected = Options {
             config: Some("x.conf".into()),
+            regexes: Some("/x.yaml".into()),
             mode: Mode::Foreground,
             pid_file: Some("x.pid".into()),
             facility: Some("local0".into()),
@@ -175,9 +184,9 @@ mod tests {
             verbose: true,
         };
         for line in [
-            "-s -C x.conf -p x.pid -f local0 -l 3 -v",
-            "--systemd --config=x.conf --pidfile x.pid --facility local0 --loglevel=3 --verbose",
-            "-svl3 -Cx.conf -px.pid -flocal0",
+            "-s -C x.conf -R /x.yaml -p x.pid -f local0 -l 3 -v",
+            "--systemd --config=x.conf --regexes=/x.yaml --pidfile x.pid --facility local0 --loglevel=3 --verbose",
+            "-svl3 -Cx.conf -R/x.yaml -px.pid -flocal0",
         ] {
             match read(line).unwrap() {
                 Action::Serve(options) => assert_eq!(options, expected, "{line}"),
@@ -190,6 +199,10 @@ mod tests {
             assert!(matches!(read(line).unwrap(), Action::Serve(options) if options.mode == mode), "{line}");
         }
         assert!(matches!(read("-t -C x").unwrap(), Action::Check(_)));
+        let here = std::env::current_dir().unwrap();
+        assert!(
+            matches!(read("-t -R x").unwrap(), Action::Check(options) if options.regexes == Some(here.join("x")))
+        );
         assert_eq!(read("-V -s").unwrap(), Action::Version);
         assert_eq!(read("-s --help").unwrap(), Action::Help);
     }

@@ -4,7 +4,7 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, console > worker > lua > shared > login, config, stats
+//! lib > daemon > http, console > worker > lua > shared > login, device, config, stats
 //!     > net, cli, logger, unix > error
 //! ```
 //!
@@ -23,6 +23,7 @@ mod cli;
 mod config;
 mod console;
 mod daemon;
+mod device;
 mod error;
 mod http;
 mod logger;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::net::netmask::NetmaskGroup;
 use crate::stats::{Counter, Stats};
@@ -19,6 +20,8 @@ const MAX_COMMANDS: usize = 10_000;
 pub struct Shared {
     /// Counters, latencies and metrics.
     pub stats: Arc<Stats>,
+    /// What parses the devices of reports.
+    pub devices: Arc<Devices>,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<str>>>,
     metrics_open: AtomicBool,
@@ -30,15 +33,16 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Shared::new(Arc::new(Stats::new()))
+        Shared::new(Arc::new(Stats::new()), Arc::<Devices>::default())
     }
 }
 
 impl Shared {
     /// What a configuration starts from; the counters may be those of an earlier one.
-    pub fn new(stats: Arc<Stats>) -> Shared {
+    pub fn new(stats: Arc<Stats>, devices: Arc<Devices>) -> Shared {
         Shared {
             stats,
+            devices,
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
             metrics_open: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use std::path::Path;
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
     &["net", "cli", "logger", "unix"],
-    &["login", "config", "stats"],
+    &["login", "device", "config", "stats"],
     &["shared"],
     &["lua"],
     &["worker"],

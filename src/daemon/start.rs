@@ -9,11 +9,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use crate::cli::{Options, default_config};
 use crate::config::{Ack, Config};
 use crate::daemon::Event;
+use crate::device::{Devices, Patterns};
 use crate::error::{Error, Result};
 use crate::http::{Front, Site, listen};
 use crate::logger::notice;
 use crate::lua::{self, Failure, Role, Script, State};
 use crate::shared::Shared;
+use crate::stats::Stats;
 use crate::unix::{self, PidFile};
 use crate::worker::{Crew, Pool, Pools, Urgency};
 
@@ -35,7 +37,8 @@ impl Daemon {
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
         let script = Arc::new(enter(options)?.ok_or_else(no_config)?);
-        let shared = Arc::<Shared>::default();
+        let devices = Arc::new(load_devices(options)?);
+        let shared = Arc::new(Shared::new(Arc::new(Stats::new()), devices));
         let state = run_config(&shared, Role::Config, Some(&script))?;
         let config = state.config();
         warn(&config, &shared);
@@ -59,6 +62,7 @@ impl Daemon {
 /// Runs the configuration in the two roles that it has.
 pub fn check(options: &Options) -> Result<()> {
     let script = enter(options)?.ok_or_else(no_config)?;
+    load_devices(options)?;
     for role in [Role::Config, Role::Worker] {
         run_config(&Arc::<Shared>::default(), role, Some(&script))?;
     }
@@ -83,6 +87,16 @@ fn enter(options: &Options) -> Result<Option<Script>> {
         Script::read(Path::new(path.file_name().unwrap_or(path.as_os_str())))
     };
     enter().map(Some).map_err(|e| Error::Config(format!("configuration {}: {e}", path.display())))
+}
+
+/// Reads the patterns of User-Agents that the command line names, or else the first of the default
+/// files that is there. The working directory is the configuration's.
+fn load_devices(options: &Options) -> Result<Devices> {
+    const PLACES: [&str; 3] =
+        ["regexes.yaml", "/usr/share/trackalert/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
+    let default = || PLACES.into_iter().map(Path::new).find(|path| path.exists());
+    let path = options.regexes.as_deref().or_else(default);
+    Ok(Devices::new(path.map(Patterns::load).transpose()?))
 }
 
 fn no_config() -> Error {
@@ -140,6 +154,9 @@ fn warn(config: &Config, shared: &Shared) {
     }
     if !config.has_report {
         log::warn!("no setReport() in the configuration: reports are only counted");
+    }
+    if !shared.devices.has_patterns() {
+        notice!("no regexes.yaml, see trackalert(1): the devices of http reports are unknown");
     }
     if let Some(text) = config.too_few_states() {
         notice!("{text}");

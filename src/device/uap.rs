@@ -1,0 +1,187 @@
+//! Browsers, systems and devices by their User-Agent, as uap-core's regexes.yaml describes them: of
+//! each of its three lists the first pattern that matches says what it is.
+
+use std::fs;
+use std::path::Path;
+
+use compact_str::CompactString;
+use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use yaml_rust::{Yaml, YamlLoader};
+
+use crate::device::Attributes;
+use crate::device::filter::{Filter, Pattern};
+use crate::error::{Error, Result};
+
+/// What no pattern matches.
+const OTHER: CompactString = CompactString::const_new("Other");
+
+/// One of the file's lists.
+struct Topic {
+    list: &'static str,
+    facts: [Fact; 3],
+}
+
+/// What a list tells.
+struct Fact {
+    /// The name of the attribute.
+    name: &'static str,
+    /// What a rule calls the text to use in the place of `default`.
+    replacement: &'static str,
+    default: &'static str,
+}
+
+const fn fact(name: &'static str, replacement: &'static str, default: &'static str) -> Fact {
+    Fact { name, replacement, default }
+}
+
+static TOPICS: [Topic; 3] = [
+    Topic {
+        list: "user_agent_parsers",
+        facts: [
+            fact("browser.family", "family_replacement", "$1"),
+            fact("browser.major", "v1_replacement", "$2"),
+            fact("browser.minor", "v2_replacement", "$3"),
+        ],
+    },
+    Topic {
+        list: "os_parsers",
+        facts: [
+            fact("os.family", "os_replacement", "$1"),
+            fact("os.major", "os_v1_replacement", "$2"),
+            fact("os.minor", "os_v2_replacement", "$3"),
+        ],
+    },
+    Topic {
+        list: "device_parsers",
+        facts: [
+            fact("device.family", "device_replacement", "$1"),
+            fact("device.brand", "brand_replacement", ""),
+            fact("device.model", "model_replacement", "$1"),
+        ],
+    },
+];
+
+/// The patterns of a file.
+pub struct Patterns {
+    /// In the order of [`TOPICS`].
+    lists: [List; 3],
+}
+
+/// The rules of one list.
+struct List {
+    filter: Filter,
+    rules: Vec<Rule>,
+}
+
+/// A pattern, and what is known when it matches.
+struct Rule {
+    regex: Regex,
+    templates: [CompactString; 3],
+}
+
+impl Patterns {
+    /// Reads a regexes.yaml. Patterns that can't be compiled are named in the log and left out.
+    pub fn load(path: &Path) -> Result<Patterns> {
+        let read = fs::read_to_string(path).map_err(Error::io(path));
+        let text = read.map_err(|e| Error::Config(e.to_string()))?;
+        let mut unusable = Vec::new();
+        let patterns = Patterns::parse_file(&text, &mut unusable)
+            .map_err(|complaint| Error::Config(format!("{}: {complaint}", path.display())))?;
+        if !unusable.is_empty() {
+            let (path, list) = (path.display(), unusable.join(" "));
+            log::warn!("{path}: patterns that can't be compiled are left out: {list}");
+        }
+        Ok(patterns)
+    }
+
+    fn parse_file(text: &str, unusable: &mut Vec<String>) -> std::result::Result<Patterns, String> {
+        let documents = YamlLoader::load_from_str(text).map_err(|e| e.to_string())?;
+        let file = documents.first().ok_or("empty")?;
+        let mut list = |topic: &Topic| List::new(topic, &file[topic.list], unusable);
+        Ok(Patterns { lists: [list(&TOPICS[0])?, list(&TOPICS[1])?, list(&TOPICS[2])?] })
+    }
+
+    /// What is known of a User-Agent.
+    pub fn parse(&self, text: &str) -> Attributes {
+        let mut attrs = Attributes::new();
+        for (topic, list) in TOPICS.iter().zip(&self.lists) {
+            let values = list.find(text.as_bytes()).unwrap_or([OTHER, "".into(), "".into()]);
+            attrs.extend(topic.facts.iter().map(|fact| CompactString::const_new(fact.name)).zip(values));
+        }
+        attrs
+    }
+}
+
+impl List {
+    fn new(topic: &Topic, yaml: &Yaml, unusable: &mut Vec<String>) -> std::result::Result<List, String> {
+        let entries = yaml.as_vec().ok_or_else(|| format!("no list named {}", topic.list))?;
+        let (mut patterns, mut rules) = (Vec::new(), Vec::new());
+        for (number, entry) in entries.iter().enumerate() {
+            let at = |complaint| format!("{}: entry {}: {complaint}", topic.list, number + 1);
+            let text = entry["regex"].as_str().ok_or_else(|| at("no regex"))?;
+            let any_case = entry["regex_flag"].as_str() == Some("i");
+            match compile(text, any_case) {
+                Some((pattern, regex)) => {
+                    let templates = topic.facts.each_ref().map(|fact| template(entry, fact));
+                    patterns.push(pattern);
+                    rules.push(Rule { regex, templates });
+                }
+                None => unusable.push(format!("'{text}'")),
+            }
+        }
+        Ok(List { filter: Filter::new(&patterns).map_err(|e| e.to_string())?, rules })
+    }
+
+    /// What the first rule that matches says.
+    fn find(&self, text: &[u8]) -> Option<[CompactString; 3]> {
+        self.filter.candidates(text).into_iter().find_map(|place| {
+            let rule = &self.rules[place];
+            let groups = rule.regex.captures(text)?;
+            Some(rule.templates.each_ref().map(|template| fill(template, &groups)))
+        })
+    }
+}
+
+/// A pattern in both forms that are needed of it, if it is one that this program can match.
+fn compile(text: &str, any_case: bool) -> Option<(Pattern, Regex)> {
+    // Bytes instead of letters make patterns several times smaller, and `\d` a digit of ASCII, as it
+    // is meant. A pattern that has other letters itself needs them whole.
+    let unicode = !text.is_ascii();
+    let mut parser = ParserBuilder::new().unicode(unicode).utf8(false).case_insensitive(any_case).build();
+    let hir = parser.parse(text).ok()?;
+    let mut builder = RegexBuilder::new(text);
+    // Without lazy DFAs: each thread would fill 60 MiB with theirs, and most texts need new states,
+    // which makes them slower than what does without.
+    let regex = builder.unicode(unicode).case_insensitive(any_case).dfa_size_limit(0).build().ok()?;
+    Some((Pattern { hir, any_case }, regex))
+}
+
+/// What an entry gives for a fact; an empty text counts as none.
+fn template(entry: &Yaml, fact: &Fact) -> CompactString {
+    match &entry[fact.replacement] {
+        Yaml::String(text) | Yaml::Real(text) if !text.is_empty() => text.into(),
+        Yaml::Integer(number) => number.to_string().into(),
+        _ => fact.default.into(),
+    }
+}
+
+/// A template with what the groups matched in the place of `$1` to `$9`.
+fn fill(template: &str, groups: &Captures) -> CompactString {
+    let mut pieces = template.split('$');
+    let mut text = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        match piece.as_bytes() {
+            [digit @ b'1'..=b'9', rest @ ..] => {
+                let group = groups.get(usize::from(digit - b'0'));
+                text.extend(group.map_or(&b""[..], |group| group.as_bytes()));
+                text.extend(rest);
+            }
+            rest => text.extend([b"$", rest].concat()),
+        }
+    }
+    CompactString::from_utf8_lossy(text.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;
