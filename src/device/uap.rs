@@ -2,16 +2,21 @@
 //! each of its three lists the first pattern that matches says what it is.
 
 use std::fs;
+use std::iter;
 use std::path::Path;
 
 use compact_str::CompactString;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Capture, Hir, HirKind};
 use yaml_rust::{Yaml, YamlLoader};
 
 use crate::device::Attributes;
 use crate::device::filter::{Filter, Pattern};
 use crate::error::{Error, Result};
+
+/// Alternatives that are a long list.
+const LONG: usize = 20;
 
 /// What no pattern matches.
 const OTHER: CompactString = CompactString::const_new("Other");
@@ -71,13 +76,16 @@ pub struct Patterns {
 /// The rules of one list.
 struct List {
     filter: Filter,
-    rules: Vec<Rule>,
+    /// What each rule says when it matches.
+    rules: Vec<[CompactString; 3]>,
+    /// The patterns of the filter, in its order: each a branch of the pattern of one rule.
+    branches: Vec<Branch>,
 }
 
-/// A pattern, and what is known when it matches.
-struct Rule {
+/// A pattern that is the whole of a rule's pattern or an alternative of it.
+struct Branch {
+    rule: usize,
     regex: Regex,
-    templates: [CompactString; 3],
 }
 
 impl Patterns {
@@ -116,45 +124,79 @@ impl Patterns {
 impl List {
     fn new(topic: &Topic, yaml: &Yaml, unusable: &mut Vec<String>) -> std::result::Result<List, String> {
         let entries = yaml.as_vec().ok_or_else(|| format!("no list named {}", topic.list))?;
-        let (mut patterns, mut rules) = (Vec::new(), Vec::new());
+        let (mut patterns, mut rules, mut branches) = (Vec::new(), Vec::new(), Vec::new());
         for (number, entry) in entries.iter().enumerate() {
             let at = |complaint| format!("{}: entry {}: {complaint}", topic.list, number + 1);
             let text = entry["regex"].as_str().ok_or_else(|| at("no regex"))?;
             let any_case = entry["regex_flag"].as_str() == Some("i");
-            match compile(text, any_case) {
-                Some((pattern, regex)) => {
-                    let templates = topic.facts.each_ref().map(|fact| template(entry, fact));
-                    patterns.push(pattern);
-                    rules.push(Rule { regex, templates });
-                }
-                None => unusable.push(format!("'{text}'")),
+            let Some(compiled) = compile(text, any_case) else {
+                unusable.push(format!("'{text}'"));
+                continue;
+            };
+            for (hir, regex) in compiled {
+                patterns.push(Pattern { hir, any_case });
+                branches.push(Branch { rule: rules.len(), regex });
             }
+            rules.push(topic.facts.each_ref().map(|fact| template(entry, fact)));
         }
-        Ok(List { filter: Filter::new(&patterns).map_err(|e| e.to_string())?, rules })
+        let filter = Filter::new(&patterns).map_err(|e| e.to_string())?;
+        Ok(List { filter, rules, branches })
     }
 
     /// What the first rule that matches says.
     fn find(&self, text: &[u8]) -> Option<[CompactString; 3]> {
-        self.filter.candidates(text).into_iter().find_map(|place| {
-            let rule = &self.rules[place];
-            let groups = rule.regex.captures(text)?;
-            Some(rule.templates.each_ref().map(|template| fill(template, &groups)))
+        let candidates: Vec<&Branch> =
+            self.filter.candidates(text).into_iter().map(|place| &self.branches[place]).collect();
+        candidates.chunk_by(|one, next| one.rule == next.rule).find_map(|branches| {
+            // Of the alternatives that match, the first of those that do so first in the text.
+            let matches = branches.iter().filter_map(|branch| branch.regex.captures(text));
+            let groups = matches.min_by_key(|groups| groups.get_match().start())?;
+            Some(self.rules[branches[0].rule].each_ref().map(|template| fill(template, &groups)))
         })
     }
 }
 
-/// A pattern in both forms that are needed of it, if it is one that this program can match.
-fn compile(text: &str, any_case: bool) -> Option<(Pattern, Regex)> {
+/// The branches of a pattern in both forms that are needed of them, if it is one that this program
+/// can match.
+fn compile(text: &str, any_case: bool) -> Option<Vec<(Hir, Regex)>> {
     // Bytes instead of letters make patterns several times smaller, and `\d` a digit of ASCII, as it
     // is meant. A pattern that has other letters itself needs them whole.
     let unicode = !text.is_ascii();
     let mut parser = ParserBuilder::new().unicode(unicode).utf8(false).case_insensitive(any_case).build();
     let hir = parser.parse(text).ok()?;
-    let mut builder = RegexBuilder::new(text);
-    // Without lazy DFAs: each thread would fill 60 MiB with theirs, and most texts need new states,
-    // which makes them slower than what does without.
-    let regex = builder.unicode(unicode).case_insensitive(any_case).dfa_size_limit(0).build().ok()?;
-    Some((Pattern { hir, any_case }, regex))
+    let build = |text: &str| {
+        let mut builder = RegexBuilder::new(text);
+        // Without lazy DFAs: each thread would fill 60 MiB with theirs, and most texts need new
+        // states, which makes them slower than what does without.
+        builder.unicode(unicode).case_insensitive(any_case).dfa_size_limit(0).build().ok()
+    };
+    match split(&hir) {
+        Some(branches) => branches
+            .into_iter()
+            .map(|branch| build(&branch.to_string()).map(|regex| (branch, regex)))
+            .collect(),
+        None => Some(vec![(hir, build(text)?)]),
+    }
+}
+
+/// The branches of a pattern that begins with a long list of alternatives, `(Bot|Crawler|…)/(\d+)`.
+/// To try them all at each place takes half a millisecond; a filter leaves one or two.
+fn split(hir: &Hir) -> Option<Vec<Hir>> {
+    let (first, rest) = match hir.kind() {
+        HirKind::Concat(parts) => parts.split_first()?,
+        _ => (hir, &[][..]),
+    };
+    let HirKind::Capture(capture) = first.kind() else { return None };
+    let HirKind::Alternation(alternatives) = capture.sub.kind() else { return None };
+    // Groups inside would be counted anew in each branch.
+    if alternatives.len() < LONG || capture.sub.properties().explicit_captures_len() > 0 {
+        return None;
+    }
+    let branch = |alternative: &Hir| {
+        let first = Hir::capture(Capture { sub: Box::new(alternative.clone()), ..capture.clone() });
+        Hir::concat(iter::once(first).chain(rest.iter().cloned()).collect())
+    };
+    Some(alternatives.iter().map(branch).collect())
 }
 
 /// What an entry gives for a fact; an empty text counts as none.

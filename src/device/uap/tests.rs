@@ -73,6 +73,45 @@ fn a_pattern_that_can_not_be_compiled_is_left_out() {
 }
 
 #[test]
+fn a_long_list_of_alternatives_matches_what_the_whole_pattern_does() {
+    let others: Vec<String> = (0..LONG).map(|number| format!("Client{number}|")).collect();
+    let others = others.concat();
+    for (pattern, is_split) in [
+        (format!("({others}Fire|FireFox|[Ff]ox|.ox\\b|x$)(?:/(\\d+)|)"), true),
+        (format!("({others}Fire|FireFox|^Fox)"), true),
+        (format!("(Fox|{others}(?:Fire)?Fox)(/)?"), true),
+        (format!("(?:{others}Fire|FireFox)"), false),
+        (format!("({others}Fire|(Fire)Fox)"), false),
+        (format!("^({others}Fire|Fox)"), false),
+        ("(Fire|Fox)".into(), false),
+    ] {
+        assert_eq!(compile(&pattern, false).unwrap().len() > 1, is_split, "{pattern}");
+        let file =
+            format!("user_agent_parsers: [{{regex: '{pattern}'}}]\nos_parsers: []\ndevice_parsers: []");
+        let patterns = Patterns::parse_file(&file, &mut Vec::new()).unwrap();
+        let whole = Regex::new(&pattern).unwrap();
+        for text in [
+            "FireFox/3",
+            "Fox/1 FireFox/2",
+            "Fox FireFox",
+            "a fox/7",
+            "Box/5 Fox",
+            "x",
+            "Client3/9 Fire",
+            "Fire Client12",
+            "Client1",
+            "Client19/4",
+            "FoxFire/8",
+            "none",
+        ] {
+            let groups = whole.captures(text.as_bytes());
+            let expected = groups.map(|groups| ["$1", "$2", "$3"].map(|template| fill(template, &groups)));
+            assert_eq!(patterns.lists[0].find(text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+}
+
+#[test]
 fn a_template_is_filled() {
     let regex = Regex::new("(a)(b)?(.)").unwrap();
     for (text, template, expected) in [
@@ -94,11 +133,11 @@ fn a_template_is_filled() {
     assert_eq!(fill("$1", &regex.captures("é".as_bytes()).unwrap()), "\u{fffd}");
 }
 
-/// Uap-core's file, if it is installed.
+/// Uap-core's file, if it is installed with its cases.
 fn uap_core() -> Option<Patterns> {
-    let path = format!("{UAP_CORE}/regexes.yaml");
-    if Path::new(&path).exists() {
-        return Some(Patterns::load(Path::new(&path)).unwrap());
+    let core = Path::new(UAP_CORE);
+    if core.join("tests").exists() {
+        return Some(Patterns::load(&core.join("regexes.yaml")).unwrap());
     }
     let _ = writeln!(std::io::stderr(), "skipped: uap-core is not installed");
     None
@@ -150,8 +189,8 @@ fn the_filter_leaves_out_no_pattern_that_matches() {
         let agent = text(&case["user_agent_string"]).as_bytes();
         for list in &patterns.lists {
             let candidates = list.filter.candidates(agent);
-            for (place, rule) in list.rules.iter().enumerate() {
-                assert!(candidates.contains(&place) || !rule.regex.is_match(agent), "{}", rule.regex);
+            for (place, branch) in list.branches.iter().enumerate() {
+                assert!(candidates.contains(&place) || !branch.regex.is_match(agent), "{}", branch.regex);
             }
         }
     }
