@@ -2,7 +2,7 @@
 //! trackalert(1) is held against.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use getopts::{Fail, Matches};
 
@@ -41,6 +41,7 @@ const fn may(short: &'static str, long: &'static str, argument: &'static str, he
 pub static OPTIONS: &[Opt] = &[
     may("c", "client", "FILE", "Be the console of a running daemon."),
     with("C", "config", "FILE", "Load the configuration from a file."),
+    with("R", "regexes", "FILE", "Parse User-Agents by the patterns of a file."),
     flag("s", "systemd", "Run in the foreground without a console, for a supervisor."),
     flag("d", "daemon", "Run in the background."),
     with("e", "execute", "COMMAND", "Have a running daemon run a command, and print the answer."),
@@ -83,9 +84,11 @@ pub enum Mode {
 }
 
 /// What an action needs to know.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub config: Option<PathBuf>,
+    /// Absolute, because the working directory changes.
+    pub regexes: Option<PathBuf>,
     pub mode: Mode,
     pub pid_file: Option<PathBuf>,
     pub facility: Option<String>,
@@ -106,6 +109,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     }
     let options = Options {
         config,
+        regexes: found.opt_str("regexes").map(absolute).transpose()?,
         mode: mode(&found)?,
         pid_file: found.opt_str("pidfile").map(PathBuf::from),
         facility: found.opt_str("facility"),
@@ -160,6 +164,10 @@ fn mode(found: &Matches) -> Result<Mode> {
     }
 }
 
+fn absolute(file: String) -> Result<PathBuf> {
+    path::absolute(&file).map_err(|e| Error::Usage(format!("--regexes: {e}")))
+}
+
 fn level(text: &str) -> Result<u8> {
     let level = text.parse().ok().filter(|level| *level <= 7);
     level.ok_or_else(|| Error::Refused(format!("Bad log level ({text}) - must be an integer from 0 to 7")))
@@ -207,6 +215,7 @@ mod tests {
     fn a_command_line_is_read() {
         let expected = Options {
             config: Some("x.conf".into()),
+            regexes: Some("/x.yaml".into()),
             mode: Mode::Foreground,
             pid_file: Some("x.pid".into()),
             facility: Some("local0".into()),
@@ -214,9 +223,9 @@ mod tests {
             verbose: true,
         };
         for line in [
-            "-s -C x.conf -p x.pid -f local0 -l 3 -v",
-            "--systemd --config=x.conf --pidfile x.pid --facility local0 --loglevel=3 --verbose",
-            "-svl3 -Cx.conf -px.pid -flocal0",
+            "-s -C x.conf -R /x.yaml -p x.pid -f local0 -l 3 -v",
+            "--systemd --config=x.conf --regexes=/x.yaml --pidfile x.pid --facility local0 --loglevel=3 --verbose",
+            "-svl3 -Cx.conf -R/x.yaml -px.pid -flocal0",
         ] {
             match read(line).unwrap() {
                 Action::Serve(options) => assert_eq!(options, expected, "{line}"),
@@ -238,6 +247,10 @@ mod tests {
             let Action::Execute(options, command) = read(line).unwrap() else { panic!("{line}") };
             assert_eq!((options.config, command.as_str()), (Some("x".into()), "stats()"), "{line}");
         }
+        let here = std::env::current_dir().unwrap();
+        assert!(
+            matches!(read("-t -R x").unwrap(), Action::Check(options) if options.regexes == Some(here.join("x")))
+        );
         assert_eq!(read("-V -s").unwrap(), Action::Version);
         assert_eq!(read("-s --help").unwrap(), Action::Help);
     }

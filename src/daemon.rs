@@ -25,10 +25,10 @@ pub use start::connect;
 
 /// Everything that runs.
 struct Daemon {
+    /// What the command line says.
+    options: Options,
     /// The configuration's file.
     home: PathBuf,
-    /// Whether the command line asks for more to be logged.
-    is_verbose: bool,
     current: Generation,
     /// Pools of earlier configurations, which finish what they were given.
     retired: Vec<Arc<Pools>>,

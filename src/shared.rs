@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::Config;
+use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::geoip::Databases;
 use crate::net::netmask::NetmaskGroup;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub stats: Arc<Stats>,
     /// Databases of addresses.
     pub geoip: Databases,
+    /// What parses the devices of reports.
+    pub devices: Devices,
     /// The deliveries that wait and the threads that make them.
     pub webhooks: Arc<Webhooks>,
     hooks: RwLock<Hooks>,
@@ -39,22 +42,28 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        let stats = Stats::new();
-        let webhooks = Arc::new(Webhooks::new(&stats));
-        Shared::new(Arc::new(stats), webhooks)
+        Shared::new(Devices::default())
     }
 }
 
 impl Shared {
-    /// What the next configuration starts from: counters, and deliveries that wait, go on.
-    pub fn next(&self) -> Shared {
-        Shared::new(self.stats.clone(), self.webhooks.clone())
+    /// What a configuration starts from.
+    pub fn new(devices: Devices) -> Shared {
+        let stats = Stats::new();
+        let webhooks = Arc::new(Webhooks::new(&stats));
+        Shared::after(Arc::new(stats), webhooks, devices)
     }
 
-    fn new(stats: Arc<Stats>, webhooks: Arc<Webhooks>) -> Shared {
+    /// What the next configuration starts from: counters, and deliveries that wait, go on.
+    pub fn next(&self, devices: Devices) -> Shared {
+        Shared::after(self.stats.clone(), self.webhooks.clone(), devices)
+    }
+
+    fn after(stats: Arc<Stats>, webhooks: Arc<Webhooks>, devices: Devices) -> Shared {
         Shared {
             stats,
             geoip: Databases::default(),
+            devices,
             webhooks,
             hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),

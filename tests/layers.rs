@@ -7,7 +7,7 @@ use std::path::Path;
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
     &["net", "cron", "cli", "logger", "outbound", "unix"],
-    &["login", "config", "geoip", "stats"],
+    &["login", "device", "config", "geoip", "stats"],
     &["webhook"],
     &["shared"],
     &["lua"],

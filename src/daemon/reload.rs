@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::console::Server;
 use crate::daemon::Daemon;
-use crate::daemon::start::{Generation, enter};
+use crate::daemon::start::{Generation, enter, load_devices};
 use crate::error::Result;
 use crate::http;
 use crate::logger::{self, notice};
@@ -27,7 +27,7 @@ impl Daemon {
         unix::notify_reloading();
         notice!("reloading {}", self.home.display());
         let was_verbose = logger::is_verbose();
-        logger::set_verbose(self.is_verbose);
+        logger::set_verbose(self.options.verbose);
         match self.try_reload() {
             Ok(()) => notice!("reloaded"),
             Err(e) => {
@@ -40,7 +40,7 @@ impl Daemon {
 
     fn try_reload(&mut self) -> Result<()> {
         let script = enter(&self.home)?.within(LIMIT);
-        let shared = self.current.shared.next();
+        let shared = self.current.shared.next(load_devices(&self.options)?);
         let mut next = interruptible(|| Generation::make(script, shared))?;
         let console = self.open_console(&next)?;
         let listeners = http::open(&next.config.listeners, Some(&self.front))?;

@@ -15,6 +15,7 @@ use crate::cli::{Options, default_config};
 use crate::config::{Ack, Config};
 use crate::console::{Client, Execute, Server};
 use crate::daemon::{Daemon, Event};
+use crate::device::{Devices, Patterns};
 use crate::error::{Error, Result};
 use crate::http::{self, Front, Opened, Site};
 use crate::logger::notice;
@@ -92,7 +93,8 @@ impl Daemon {
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
         let home = home(options).ok_or_else(no_config)?;
-        let mut current = Generation::make(enter(&home)?, Shared::default())?;
+        let script = enter(&home)?;
+        let mut current = Generation::make(script, Shared::new(load_devices(options)?))?;
         let listeners = http::open(&current.config.listeners, None)?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
@@ -106,8 +108,8 @@ impl Daemon {
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());
         Ok(Daemon {
+            options: options.clone(),
             home,
-            is_verbose: options.verbose,
             current,
             retired: Vec::new(),
             front,
@@ -124,6 +126,7 @@ impl Daemon {
 /// Runs the configuration in the two roles that it has.
 pub fn check(options: &Options) -> Result<()> {
     let script = enter(&home(options).ok_or_else(no_config)?)?;
+    load_devices(options)?.compile();
     let shared = Arc::<Shared>::default();
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
@@ -176,6 +179,16 @@ pub fn enter(home: &Path) -> Result<Script> {
         Script::read(Path::new(home.file_name().unwrap_or(home.as_os_str())))
     };
     enter().map_err(|e| Error::Config(format!("configuration {}: {e}", home.display())))
+}
+
+/// Reads the patterns of User-Agents that the command line names, or else the first of the default
+/// files that is there. The working directory is the configuration's.
+pub fn load_devices(options: &Options) -> Result<Devices> {
+    const PLACES: [&str; 3] =
+        ["regexes.yaml", "/usr/share/trackalert/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
+    let default = || PLACES.into_iter().map(Path::new).find(|path| path.exists());
+    let path = options.regexes.as_deref().or_else(default);
+    Ok(Devices::new(path.map(Patterns::load).transpose()?))
 }
 
 fn no_config() -> Error {
@@ -287,6 +300,9 @@ fn warn(config: &Config, shared: &Shared) {
     let limits = &config.webhooks;
     if limits.deliveries() < limits.threads * limits.connections {
         notice!("at most {} deliveries of webhooks at a time", limits.deliveries());
+    }
+    if !shared.devices.has_patterns() {
+        notice!("no regexes.yaml, see trackalert(1): the devices of http reports are unknown");
     }
     if let Some(text) = config.too_few_states() {
         notice!("{text}");

@@ -11,7 +11,6 @@ use crate::config::Ack;
 use crate::http::response::Answer;
 use crate::http::site::Site;
 use crate::http::web::Ticket;
-use crate::logger;
 use crate::login::{Attributes, LoginTuple};
 use crate::unix;
 use crate::worker::{Job, Outcome, Reply};
@@ -37,9 +36,6 @@ pub fn report(call: &Call) -> Reaction {
         Ok(login) => Arc::new(login),
         Err(e) => return Reaction::Now(Answer::failure(400, &reason(&e))),
     };
-    if logger::is_verbose() {
-        log::debug!("{}", login.line());
-    }
     let is_later = call.site.ack == Ack::Done;
     let job = || Job::Report { login, reply: is_later.then(|| reply(call.ticket, reported)) };
     let stats = &call.site.shared.stats;

@@ -194,7 +194,11 @@ impl Team {
         let deadline = start + self.crew.timeout;
         let stats = &self.crew.shared.stats;
         match job {
-            Job::Report { login, reply } => {
+            Job::Report { mut login, reply } => {
+                self.parse_device(&mut login);
+                if logger::is_verbose() {
+                    log::debug!("{}", login.line());
+                }
                 begin_call(&own.seat, start, What::Report(login.clone()));
                 if let Err(e) = own.state.report(&login, deadline) {
                     self.log_failure(
@@ -237,6 +241,14 @@ impl Team {
                 reply.send(Outcome::Done);
             }
             Job::Probe => {}
+        }
+    }
+
+    /// Parses what the client said of itself, if the sender has not.
+    fn parse_device(&self, login: &mut Arc<LoginTuple>) {
+        if login.device_attrs.is_none() {
+            let attrs = self.crew.shared.devices.parse(&login.protocol, &login.device_id);
+            Arc::make_mut(login).device_attrs = Some(attrs);
         }
     }
 

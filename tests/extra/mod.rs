@@ -2,6 +2,8 @@
 
 /// Lua that fails, panics or never returns.
 mod bad_lua;
+/// What clients say of themselves, parsed by protocol.
+mod device;
 /// Clients that mean no good, or do none.
 mod hostile;
 /// Many clients, many reports, and the end of both.
