@@ -80,11 +80,15 @@ endef
 build-tools:
 	$(call packages,cc:gcc)
 
-# lua-cjson stands for every C module of Lua that policies load.
+# What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
+# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client
+
 check-tools: build-tools
-	$(call packages,mandoc:mandoc wrk:wrk curl:curl)
-	@ls /usr/lib/*/lua/5.1/cjson.so /usr/lib/lua/5.1/cjson.so >/dev/null 2>&1 || ! command -v apt-get >/dev/null || \
-	    $(SUDO) apt-get install -qy --no-install-recommends lua-cjson
+	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)
+	@! command -v apt-get >/dev/null || \
+	    dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || \
+	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends $(TEST_PACKAGES); }
 	@command -v cargo-deny >/dev/null || \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	    $(CARGO) install --locked cargo-deny
