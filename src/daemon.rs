@@ -1,6 +1,9 @@
 //! The order of starting and stopping, and the main thread's loop: it owns the Lua state that ran
 //! the configuration, hears the signals, and looks after the pools.
 
+mod client;
+mod event;
+mod generation;
 mod reload;
 mod start;
 
@@ -20,8 +23,9 @@ use crate::stats::{SLOT, SPAN, Stats};
 use crate::unix::{self, PidFile, Request, Terminal};
 use crate::worker::{Job, Pools};
 
-use start::Generation;
-pub use start::connect;
+pub use client::connect;
+use event::Event;
+use generation::Generation;
 
 /// Everything that runs.
 struct Daemon {
@@ -40,13 +44,6 @@ struct Daemon {
     events: Receiver<Event>,
     sender: Sender<Event>,
     _pid_file: Option<PidFile>,
-}
-
-/// What the main thread is told.
-pub enum Event {
-    Request(Request),
-    /// A line that was typed at the prompt, and where the answer goes.
-    Command(String, Sender<String>),
 }
 
 /// Runs the configuration in the two roles that it has, and starts nothing.

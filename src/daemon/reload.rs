@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::console::Server;
 use crate::daemon::Daemon;
-use crate::daemon::start::{Generation, enter, load_devices};
+use crate::daemon::generation::{Generation, load_devices};
+use crate::daemon::start::enter;
 use crate::error::Result;
 use crate::http;
 use crate::logger::{self, notice};
