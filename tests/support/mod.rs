@@ -1,7 +1,9 @@
 //! The real program, run with a configuration in a folder of its own and on a port that the system
 //! chooses. It is killed, and the folder removed, when a test ends, however it ends.
 
+pub mod certificate;
 pub mod http;
+pub mod tls;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
