@@ -14,7 +14,7 @@ use rustls::HandshakeKind;
 use crate::support::certificate::{make, openssl};
 use crate::support::http::request;
 use crate::support::tls::{TlsServer, folder};
-use crate::support::{PROGRAM, run, skipped};
+use crate::support::{PROGRAM, run, skipped, wait_for};
 
 /// What openssl's client prints when it asks for `/livez` with these options.
 fn ask(server: &TlsServer, options: &[&str]) -> String {
@@ -82,6 +82,27 @@ fn http_is_the_only_protocol_inside() {
         let printed = ask(&server, &["-alpn", offered]);
         assert!(printed.contains(expected), "{offered}: {printed}");
     }
+}
+
+#[test]
+fn nothing_that_a_client_says_is_logged() {
+    let Some((folder, authority)) = folder() else { return };
+    let stranger = make(&folder, "stranger", "DNS:stranger", None);
+    let server = TlsServer::start_in(folder, authority, "{}", "");
+    let lines = server.daemon.lines();
+    for (options, expected) in [
+        // A name that none can have, and the alert of a client that does not trust the listener.
+        (["-servername", "127.0.0.1"], ACCEPTED),
+        (["-CAfile", stranger.path.to_str().unwrap()], "certificate verify failed"),
+        (["-tls1", "-no_ticket"], ALERT),
+    ] {
+        let printed = ask(&server, &options);
+        assert!(printed.contains(expected), "{options:?}: {printed}");
+    }
+    wait_for("the last to be gone", || {
+        (server.daemon.metric("trackalert_active_http_connections") == 1).then_some(())
+    });
+    assert_eq!(server.daemon.lines(), lines);
 }
 
 #[test]
