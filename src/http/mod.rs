@@ -140,3 +140,6 @@ impl Front {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,5 +20,9 @@ mod prompt;
 mod reload;
 /// What is shipped beside the program.
 mod shipped;
+/// Listeners that speak TLS.
+mod tls;
+/// What clients do inside TLS, and instead of it.
+mod tls_clients;
 /// Reports of the real wforce.
 mod wforce;

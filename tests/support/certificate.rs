@@ -51,7 +51,8 @@ pub fn make(folder: &Folder, name: &str, names: &str, authority: Option<&Certifi
     made
 }
 
-fn openssl<const N: usize>(first: [&str; N], rest: &[&Path]) {
+/// Runs openssl(1), which must succeed.
+pub fn openssl<const N: usize>(first: [&str; N], rest: &[&Path]) {
     let output = Command::new("openssl").args(first).args(rest).output().unwrap();
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -11,9 +11,15 @@ use serde_json::Value;
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What a client reads from and writes to.
+pub trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// A connection to the program.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    socket: TcpStream,
     buffer: Vec<u8>,
 }
 
@@ -54,13 +60,24 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{auth}Content-Length: {length}\r\n\r\n{body}")
 }
 
+/// A socket whose peer may take its time, but not for ever.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.set_write_timeout(Some(LIMIT)).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket
+}
+
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.set_write_timeout(Some(LIMIT)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, buffer: Vec::new() }
+        let socket = connect(address);
+        Client::over(socket.try_clone().unwrap(), socket)
+    }
+
+    /// A client that speaks through `stream`, which has `socket` below it.
+    pub fn over(stream: impl Stream + 'static, socket: TcpStream) -> Client {
+        Client { stream: Box::new(stream), socket, buffer: Vec::new() }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -83,7 +100,7 @@ impl Client {
     }
 
     pub fn close_writing(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// The next answer.

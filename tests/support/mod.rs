@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod hook;
 pub mod http;
 pub mod terminal;
+pub mod tls;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
