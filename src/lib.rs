@@ -18,7 +18,8 @@
 //!
 //! The main thread (`daemon`) runs the configuration first, which fills `config::Config`, starts
 //! what that asks for, and then hears signals and console commands. What threads share while running
-//! is in `shared::Shared`.
+//! is in `shared::Shared`. A configuration that is read again makes all of this anew beside the old
+//! (`daemon::generation`), and takes its place when nothing can fail any more (`daemon::reload`).
 
 mod cli;
 mod config;

@@ -37,7 +37,7 @@ pub enum Phase {
 }
 
 /// Every role, for functions that work in each.
-pub const ANYWHERE: &[Role] = &[Role::Config, Role::Console, Role::Worker];
+pub const ANYWHERE: &[Role] = &[Role::Config, Role::Console, Role::Worker, Role::Client];
 
 /// What the functions of one Lua state work on.
 pub struct Context {

@@ -87,6 +87,7 @@ fn every_command_answers_its_client() {
         let output = site.execute(command);
         assert_eq!((output.status, output.stdout), (0, whole(answer)), "{command}: {}", output.stderr);
         assert!(output.stderr.starts_with("Read configuration from 'client.conf'\nConnecting to 127.0.0.1:"));
+        assert_eq!(output.stderr.lines().count(), 2, "{}", output.stderr);
     }
     let key = site.execute("makeKey()").stdout;
     assert!(key.starts_with("setKey(\"") && key.len() == 44 + 11, "{key}");
