@@ -2,35 +2,49 @@
 //! trackalert(1) is held against.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use getopts::{Fail, Matches};
 
 use crate::error::{Error, Result};
 
+/// Whether an option takes an argument, and what that is called.
+#[derive(Clone, Copy)]
+pub enum Argument {
+    No,
+    May(&'static str),
+    Must(&'static str),
+}
+
 /// An option of the command line.
 pub struct Opt {
     pub short: &'static str,
     pub long: &'static str,
-    /// What its argument is called, if it takes one.
-    pub argument: Option<&'static str>,
+    pub argument: Argument,
     /// One sentence, the first of the option's entry in the manual page.
     pub help: &'static str,
 }
 
 const fn flag(short: &'static str, long: &'static str, help: &'static str) -> Opt {
-    Opt { short, long, argument: None, help }
+    Opt { short, long, argument: Argument::No, help }
 }
 
 const fn with(short: &'static str, long: &'static str, argument: &'static str, help: &'static str) -> Opt {
-    Opt { short, long, argument: Some(argument), help }
+    Opt { short, long, argument: Argument::Must(argument), help }
+}
+
+const fn may(short: &'static str, long: &'static str, argument: &'static str, help: &'static str) -> Opt {
+    Opt { short, long, argument: Argument::May(argument), help }
 }
 
 /// Every option.
 pub static OPTIONS: &[Opt] = &[
+    may("c", "client", "FILE", "Be the console of a running daemon."),
     with("C", "config", "FILE", "Load the configuration from a file."),
+    with("R", "regexes", "FILE", "Parse User-Agents by the patterns of a file."),
     flag("s", "systemd", "Run in the foreground without a console, for a supervisor."),
     flag("d", "daemon", "Run in the background."),
+    with("e", "execute", "COMMAND", "Have a running daemon run a command, and print the answer."),
     with("p", "pidfile", "FILE", "Write the number of the process to a file and lock it."),
     flag("D", "docker", "Run in the foreground and log to stdout with the time."),
     with("f", "facility", "NAME", "Log to this facility of syslog."),
@@ -48,6 +62,10 @@ pub enum Action {
     Version,
     /// Run the configuration and start nothing.
     Check(Options),
+    /// Be the console of a running daemon.
+    Console(Options),
+    /// Have a running daemon run a command.
+    Execute(Options, String),
     /// Run the daemon.
     Serve(Options),
 }
@@ -66,9 +84,11 @@ pub enum Mode {
 }
 
 /// What an action needs to know.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub config: Option<PathBuf>,
+    /// Absolute, because the working directory changes.
+    pub regexes: Option<PathBuf>,
     pub mode: Mode,
     pub pid_file: Option<PathBuf>,
     pub facility: Option<String>,
@@ -80,9 +100,7 @@ pub struct Options {
 /// Reads the command line, without the name of the program.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     let found = options().parse(args).map_err(explain)?;
-    if let Some(extra) = found.free.first() {
-        return Err(Error::Usage(format!("{extra}: not an option")));
-    }
+    let config = config(&found)?;
     if found.opt_present("help") {
         return Ok(Action::Help);
     }
@@ -90,22 +108,47 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
         return Ok(Action::Version);
     }
     let options = Options {
-        config: found.opt_str("config").map(PathBuf::from),
+        config,
+        regexes: found.opt_str("regexes").map(absolute).transpose()?,
         mode: mode(&found)?,
         pid_file: found.opt_str("pidfile").map(PathBuf::from),
         facility: found.opt_str("facility"),
         level: found.opt_str("loglevel").map(|text| level(&text)).transpose()?,
         verbose: found.opt_present("verbose"),
     };
-    Ok(if found.opt_present("check-config") { Action::Check(options) } else { Action::Serve(options) })
+    Ok(match found.opt_str("execute") {
+        _ if found.opt_present("check-config") => Action::Check(options),
+        Some(command) => Action::Execute(options, command),
+        None if found.opt_present("client") => Action::Console(options),
+        None => Action::Serve(options),
+    })
+}
+
+/// The configuration: `-C FILE`, `-c FILE`, `-cFILE` and `--client FILE` all name it.
+fn config(found: &Matches) -> Result<Option<PathBuf>> {
+    let of_client = found.opt_str("client");
+    // A long option with an argument that it may have takes it only after `=`.
+    let takes_free = found.opt_present("client") && of_client.is_none();
+    let (file, extra) = match found.free.split_first() {
+        Some((file, extra)) if takes_free => (Some(file.clone()), extra.first()),
+        _ => (of_client, found.free.first()),
+    };
+    if let Some(extra) = extra {
+        return Err(Error::Usage(format!("{extra}: not an option")));
+    }
+    match (file, found.opt_str("config")) {
+        (Some(_), Some(_)) => Err(Error::Usage("-c and -C both name a configuration".into())),
+        (file, config) => Ok(file.or(config).map(PathBuf::from)),
+    }
 }
 
 fn options() -> getopts::Options {
     let mut options = getopts::Options::new();
     for option in OPTIONS {
         match option.argument {
-            Some(name) => options.optopt(option.short, option.long, option.help, name),
-            None => options.optflagmulti(option.short, option.long, option.help),
+            Argument::Must(name) => options.optopt(option.short, option.long, option.help, name),
+            Argument::May(name) => options.optflagopt(option.short, option.long, option.help, name),
+            Argument::No => options.optflagmulti(option.short, option.long, option.help),
         };
     }
     options
@@ -119,6 +162,10 @@ fn mode(found: &Matches) -> Result<Mode> {
         (_, _, true) => Ok(Mode::Foreground),
         _ => Ok(Mode::Prompt),
     }
+}
+
+fn absolute(file: String) -> Result<PathBuf> {
+    path::absolute(&file).map_err(|e| Error::Usage(format!("--regexes: {e}")))
 }
 
 fn level(text: &str) -> Result<u8> {
@@ -168,6 +215,7 @@ mod tests {
     fn a_command_line_is_read() {
         let expected = Options {
             config: Some("x.conf".into()),
+            regexes: Some("/x.yaml".into()),
             mode: Mode::Foreground,
             pid_file: Some("x.pid".into()),
             facility: Some("local0".into()),
@@ -175,9 +223,9 @@ mod tests {
             verbose: true,
         };
         for line in [
-            "-s -C x.conf -p x.pid -f local0 -l 3 -v",
-            "--systemd --config=x.conf --pidfile x.pid --facility local0 --loglevel=3 --verbose",
-            "-svl3 -Cx.conf -px.pid -flocal0",
+            "-s -C x.conf -R /x.yaml -p x.pid -f local0 -l 3 -v",
+            "--systemd --config=x.conf --regexes=/x.yaml --pidfile x.pid --facility local0 --loglevel=3 --verbose",
+            "-svl3 -Cx.conf -R/x.yaml -px.pid -flocal0",
         ] {
             match read(line).unwrap() {
                 Action::Serve(options) => assert_eq!(options, expected, "{line}"),
@@ -190,6 +238,19 @@ mod tests {
             assert!(matches!(read(line).unwrap(), Action::Serve(options) if options.mode == mode), "{line}");
         }
         assert!(matches!(read("-t -C x").unwrap(), Action::Check(_)));
+        for line in ["-c x", "-cx", "-c -C x", "-C x -c", "--client x", "--client=x", "-C x --client"] {
+            let Action::Console(options) = read(line).unwrap() else { panic!("{line}") };
+            assert_eq!(options.config, Some("x".into()), "{line}");
+        }
+        assert!(matches!(read("-c").unwrap(), Action::Console(options) if options.config.is_none()));
+        for line in ["-e stats() -C x", "-C x -c -e stats()", "-c x -e stats()", "--client -e stats() -C x"] {
+            let Action::Execute(options, command) = read(line).unwrap() else { panic!("{line}") };
+            assert_eq!((options.config, command.as_str()), (Some("x".into()), "stats()"), "{line}");
+        }
+        let here = std::env::current_dir().unwrap();
+        assert!(
+            matches!(read("-t -R x").unwrap(), Action::Check(options) if options.regexes == Some(here.join("x")))
+        );
         assert_eq!(read("-V -s").unwrap(), Action::Version);
         assert_eq!(read("-s --help").unwrap(), Action::Help);
     }
@@ -203,6 +264,9 @@ mod tests {
             ("--systemd=1", "--systemd: takes no argument", 2),
             ("-C a -C b", "--config: given twice", 2),
             ("-s extra", "extra: not an option", 2),
+            ("-c x extra", "extra: not an option", 2),
+            ("-c x -C y", "-c and -C both name a configuration", 2),
+            ("-e", "-e: needs an argument", 2),
             ("-d -s", "-d runs in the background, -s and -D in the foreground", 2),
             ("-l abc", "Bad log level (abc) - must be an integer from 0 to 7", 1),
             ("-l 8", "Bad log level (8) - must be an integer from 0 to 7", 1),
@@ -216,7 +280,11 @@ mod tests {
     #[test]
     fn the_manual_has_every_option_and_no_other() {
         let entry = |option: &Opt| {
-            let argument = option.argument.map(|name| format!(" Ar {name}")).unwrap_or_default();
+            let argument = match option.argument {
+                Argument::Must(name) => format!(" Ar {name}"),
+                Argument::May(name) => format!(" Op Ar {name}"),
+                Argument::No => String::new(),
+            };
             (format!("Fl {} , Fl -{}{argument}", option.short, option.long), option.help.to_owned())
         };
         manual::check("trackalert.1", "Fl", OPTIONS.iter().map(entry));

@@ -1,10 +1,18 @@
 //! What the configuration asks for, as plain data with its defaults. Lua fills it while the file
 //! runs; after that it is frozen and `daemon` starts what it describes.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::cron::Expression;
+use crate::error::{Error, Result};
+use crate::net::crypto::Key;
 use crate::net::tls::ServerTls;
+use crate::outbound::Tls;
+
+/// The port of the console when `controlSocket` names none.
+pub const CONSOLE_PORT: u16 = 4004;
 
 /// The commands that are built in, which a custom endpoint can't replace.
 pub const BUILT_IN: &[&str] = &["report", "stats", "metrics", "livez", "readyz"];
@@ -54,8 +62,34 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
 }
 
-/// Everything that is decided before anything is started.
+/// How webhooks are delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookLimits {
+    /// What `setNumWebHookThreads` asked for.
+    pub threads: usize,
+    /// What `setNumWebHookConnsPerThread` asked for.
+    pub connections: usize,
+    /// Deliveries that may wait.
+    pub queue: usize,
+    /// How long one may take.
+    pub timeout: Duration,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        WebhookLimits { threads: 5, connections: 10, queue: 50_000, timeout: Duration::from_secs(2) }
+    }
+}
+
+impl WebhookLimits {
+    /// Deliveries that may be under way at a time; each has a thread.
+    pub fn deliveries(&self) -> usize {
+        (self.threads * self.connections).min(1024)
+    }
+}
+
+/// Everything that is decided before anything is started.
+#[derive(Clone, Debug)]
 pub struct Config {
     /// In the order of the file.
     pub listeners: Vec<Listener>,
@@ -79,6 +113,35 @@ pub struct Config {
     pub lua_timeout: Duration,
     /// Whether `setReport` was called.
     pub has_report: bool,
+    /// Threads, each with a Lua state, that run background functions.
+    pub scheduler_threads: usize,
+    /// The names that `setBackground` was called with.
+    pub background: BTreeSet<String>,
+    pub scheduled: Vec<Scheduled>,
+    /// Where the console listens.
+    pub control_socket: Option<SocketAddr>,
+    /// What encrypts the console.
+    pub key: Option<Key>,
+    pub webhooks: WebhookLimits,
+    /// What outbound HTTPS trusts and shows.
+    pub outbound: Tls,
+}
+
+/// A background function that is to run.
+#[derive(Clone, Debug)]
+pub struct Scheduled {
+    pub name: String,
+    pub when: When,
+    /// Where the configuration says so, `file:line`.
+    pub place: String,
+}
+
+/// When a background function is to run.
+#[derive(Clone, Debug)]
+pub enum When {
+    Cron(Expression),
+    /// So long after the end of its last run.
+    Every(Duration),
 }
 
 impl Default for Config {
@@ -96,21 +159,46 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(30),
             lua_timeout: Duration::from_secs(60),
             has_report: false,
+            scheduler_threads: 4,
+            background: BTreeSet::new(),
+            scheduled: Vec::new(),
+            control_socket: None,
+            key: None,
+            webhooks: WebhookLimits::default(),
+            outbound: Tls::default(),
         }
     }
 }
 
 impl Config {
+    /// What only shows when the whole file has run.
+    pub fn check(&self) -> Result<()> {
+        let unknown = self.scheduled.iter().find(|scheduled| !self.background.contains(&scheduled.name));
+        let Some(Scheduled { name, when, place }) = unknown else { return Ok(()) };
+        let function = match when {
+            When::Cron(_) => "cronScheduleBackgroundFunc(cron, name)",
+            When::Every(_) => "intervalScheduleBackgroundFunc(duration, name)",
+        };
+        Err(Error::Config(format!(
+            "{place}: {function}: no setBackground(\"{name}\", …) in the configuration"
+        )))
+    }
+
     /// Threads of the report pool: a larger `setNumLuaStates` than the pools need goes to reports.
     pub fn report_pool(&self) -> usize {
-        let spare = self.lua_states.unwrap_or(0).saturating_sub(self.endpoint_threads);
-        self.report_threads.max(spare)
+        let others = self.endpoint_threads + self.scheduler_pool();
+        self.report_threads.max(self.lua_states.unwrap_or(0).saturating_sub(others))
+    }
+
+    /// Threads of the scheduler's pool: none when nothing is scheduled.
+    pub fn scheduler_pool(&self) -> usize {
+        if self.scheduled.is_empty() { 0 } else { self.scheduler_threads }
     }
 
     /// What to tell the operator when `setNumLuaStates` asked for fewer states than there are
     /// threads that need one.
     pub fn too_few_states(&self) -> Option<String> {
-        let needed = self.report_threads + self.endpoint_threads;
+        let needed = self.report_threads + self.endpoint_threads + self.scheduler_pool();
         let asked = self.lua_states.filter(|asked| *asked < needed)?;
         Some(format!(
             "setNumLuaStates({asked}) is ignored: each of the {needed} Lua threads has a state of its own"

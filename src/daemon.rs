@@ -1,22 +1,46 @@
 //! The order of starting and stopping, and the main thread's loop: it owns the Lua state that ran
 //! the configuration, hears the signals, and looks after the pools.
 
+mod reload;
 mod start;
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::cli::{Mode, Options};
-use crate::console;
+use crate::console::{self, Execute, Server};
 use crate::error::{Error, Result};
+use crate::http::Front;
 use crate::logger::{self, notice};
-use crate::stats::{SLOT, SPAN};
+use crate::schedule::Timer;
+use crate::stats::{SLOT, SPAN, Stats};
 use crate::unix::{self, PidFile, Request, Terminal};
-use crate::worker::Job;
+use crate::worker::{Job, Pools};
 
-use start::Daemon;
+use start::Generation;
+pub use start::connect;
+
+/// Everything that runs.
+struct Daemon {
+    /// What the command line says.
+    options: Options,
+    /// The configuration's file.
+    home: PathBuf,
+    current: Generation,
+    /// Pools of earlier configurations, which finish what they were given.
+    retired: Vec<Arc<Pools>>,
+    front: Front,
+    timer: Timer,
+    console: Option<Server>,
+    /// Has the main thread run a command.
+    execute: Execute,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    _pid_file: Option<PidFile>,
+}
 
 /// What the main thread is told.
 pub enum Event {
@@ -50,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.mode == Mode::Prompt && !io::stdin().is_terminal() {
         init_log(options, false)?;
         let (state, shared) = start::load_for_commands(options)?;
-        return console::filter(&state, &shared);
+        return console::filter(console::local(&state, &shared));
     }
     let daemon = start(options)?;
     if options.mode == Mode::Prompt {
@@ -80,12 +104,18 @@ fn start(options: &Options) -> Result<Daemon> {
 /// How often the pools are looked after.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long consoles may take to read their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// How often the end of the work is looked for while stopping.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
+/// How long webhooks may take to be delivered after the last report has run.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Daemon {
     /// Serves until there is a reason to stop, then finishes what was accepted.
-    fn run(self) {
+    fn run(mut self) {
         unix::notify_ready();
         notice!("ready");
         self.work();
@@ -93,31 +123,31 @@ impl Daemon {
     }
 
     /// The main loop.
-    fn work(&self) {
+    fn work(&mut self) {
+        let stats = self.current.shared.stats.clone();
         let (mut tick, mut slot, mut span) = (Every::new(TICK), Every::new(SLOT), Every::new(SPAN));
         let mut watchdog = unix::watchdog_interval().map(|interval| Every::new(interval / 2));
-        let mut finished = self.pools.report.finished();
-        let mut reports = self.shared.stats.reports();
+        let mut finished = self.current.pools.report.finished();
+        let mut reports = stats.reports();
         loop {
             match self.events.recv_timeout(tick.left(Instant::now())) {
                 Ok(Event::Request(Request::Stop)) => return,
-                Ok(Event::Request(Request::LogStats)) => self.log_stats(),
-                Ok(Event::Request(Request::Reload)) => {
-                    log::warn!("SIGHUP is ignored: restart to use a changed configuration");
-                }
+                Ok(Event::Request(Request::LogStats)) => log_stats(&stats),
+                Ok(Event::Request(Request::Reload)) => self.reload(),
                 Ok(Event::Command(line, answer)) => self.command(&line, &answer),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            if self.state.stops() {
+            if self.current.state.stops() {
                 return;
             }
             let now = Instant::now();
             if tick.is_due(now) {
-                self.pools.watch(now);
+                self.look_after_pools(now);
+                self.current.shared.webhooks.watch(now);
             }
             if slot.is_due(now) {
-                self.shared.stats.rotate();
-                let count = self.shared.stats.reports();
+                stats.rotate();
+                let count = stats.reports();
                 unix::notify_status(&format!(
                     "{:.1} reports/s",
                     (count - reports) as f64 / SLOT.as_secs_f64()
@@ -125,62 +155,88 @@ impl Daemon {
                 reports = count;
             }
             if span.is_due(now) {
-                self.log_stats();
+                log_stats(&stats);
             }
             if let Some(watchdog) = &mut watchdog
                 && watchdog.is_due(now)
             {
                 // A pool that is busy shows it by its work, one that is not by the probe.
-                let count = self.pools.report.finished();
+                let pool = &self.current.pools.report;
+                let count = pool.finished();
                 if count != finished {
                     unix::notify_watchdog();
                 }
                 finished = count;
-                let _ = self.pools.report.push(|| Job::Probe);
+                let _ = pool.push(|| Job::Probe);
             }
         }
     }
 
     fn command(&self, line: &str, answer: &Sender<String>) {
-        let text =
-            console::execute(&self.state, &self.shared, line).unwrap_or_else(|e| format!("Error: {e}\n"));
+        let Generation { state, shared, .. } = &self.current;
+        let text = console::execute(state, shared, line).unwrap_or_else(|e| format!("Error: {e}\n"));
         // Whoever asked may have gone.
         let _ = answer.send(text);
     }
 
-    fn log_stats(&self) {
-        for line in self.shared.stats.log_lines() {
-            notice!("{line}");
-        }
+    fn all_pools(&self) -> impl Iterator<Item = &Arc<Pools>> {
+        self.retired.iter().chain([&self.current.pools])
+    }
+
+    /// Looks for calls that take too long, and lets go of pools that nobody uses any more.
+    fn look_after_pools(&mut self, now: Instant) {
+        self.retired.retain(|pools| Arc::strong_count(pools) > 1 || pools.unfinished() > 0);
+        self.all_pools().for_each(|pools| pools.watch(now));
+    }
+
+    fn unfinished(&self) -> usize {
+        self.all_pools().map(|pools| pools.unfinished()).sum()
     }
 
     /// Closes the listeners and finishes what was accepted, within the time that the configuration
-    /// gives. A second request to stop ends it at once.
-    fn stop(self) {
+    /// gives, then the webhooks that came of it. A second request to stop ends it at once.
+    fn stop(mut self) {
         unix::notify_stopping();
-        notice!("stopping, {} jobs to finish", self.pools.unfinished());
+        notice!("stopping, {} jobs to finish", self.unfinished());
+        let deadline = Instant::now() + self.current.config.shutdown_timeout;
+        self.timer.stop();
         self.front.stop();
-        let deadline = Instant::now() + self.config.shutdown_timeout;
+        // Whoever has typed `shutdown()` hears that it was done.
+        self.console.take().into_iter().for_each(|console| console.stop(Instant::now() + LAST_ANSWERS));
         // No more jobs come once the front has ended.
-        while !(self.front.has_ended() && self.pools.unfinished() == 0) && Instant::now() < deadline {
-            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
-                break;
-            }
-            self.pools.watch(Instant::now());
+        let webhooks = self.current.shared.webhooks.clone();
+        if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0) {
+            self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0);
         }
-        match self.pools.unfinished() {
+        // There is no next second for what is kept back in this one.
+        webhooks.watch(Instant::now() + TICK);
+        let left = webhooks.unfinished();
+        if left > 0 {
+            log::error!("{left} webhooks were not delivered");
+        }
+        match self.unfinished() {
             0 => notice!("stopped"),
             left => log::error!("stopped, {left} jobs were not finished"),
         }
     }
 
+    /// Waits until something is done or time is up; false when there is a second request to stop.
+    fn wait_until(&mut self, deadline: Instant, is_done: impl Fn(&Daemon) -> bool) -> bool {
+        while !is_done(self) && Instant::now() < deadline {
+            if let Ok(Event::Request(Request::Stop)) = self.events.recv_timeout(DRAIN_TICK) {
+                return false;
+            }
+            self.look_after_pools(Instant::now());
+        }
+        true
+    }
+
     /// Lets a thread read commands from the terminal and send them to the main thread.
     fn start_prompt(&self) -> Result<()> {
-        let events = self.sender.clone();
+        let (execute, events) = (self.execute.clone(), self.sender.clone());
         let run = move || {
             let _terminal = Terminal::keep();
-            let result = console::prompt(Path::new(".history"), |line| ask(&events, line));
-            if let Err(e) = result {
+            if let Err(e) = console::prompt(Path::new(".history"), |line| Ok(execute(line))) {
                 log::error!("{e}");
             }
             let _ = events.send(Event::Request(Request::Stop));
@@ -189,11 +245,10 @@ impl Daemon {
     }
 }
 
-/// Has the main thread run a command; no answer when there is no main loop any more.
-fn ask(events: &Sender<Event>, line: &str) -> Option<String> {
-    let (answer, answers): (_, Receiver<String>) = std::sync::mpsc::channel();
-    events.send(Event::Command(line.to_owned(), answer)).ok()?;
-    answers.recv().ok()
+fn log_stats(stats: &Stats) {
+    for line in stats.log_lines() {
+        notice!("{line}");
+    }
 }
 
 /// Something that is due again and again.

@@ -4,16 +4,17 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, console > worker > lua > shared > login, config, stats
-//!     > net, cli, logger, unix > error
+//! lib > daemon > http, schedule, console > worker > lua > shared > webhook
+//!     > login, device, config, geoip, stats > net, cron, cli, logger, outbound, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
 //! (`http::web`) reads bytes into the connection's state (`http::connection`) until a head
 //! (`http::request`) and its body are whole · `http::routes` finds the command and checks the
 //! password · `http::handlers` makes a `login::LoginTuple` of the JSON and puts it in the queue of
-//! the report pool (`worker`) · the web thread answers `{"status":"ok"}` · a report thread calls the
-//! function of the policy in its own Lua state (`lua`).
+//! the report pool (`worker`) · the web thread answers `{"status":"ok"}` · a report thread parses
+//! what the client said of itself (`device`) and calls the function of the policy in its own Lua
+//! state (`lua`).
 //!
 //! The main thread (`daemon`) runs the configuration first, which fills `config::Config`, starts
 //! what that asks for, and then hears signals and console commands. What threads share while running
@@ -22,8 +23,11 @@
 mod cli;
 mod config;
 mod console;
+mod cron;
 mod daemon;
+mod device;
 mod error;
+mod geoip;
 mod http;
 mod logger;
 mod login;
@@ -31,9 +35,12 @@ mod lua;
 #[cfg(test)]
 mod manual;
 mod net;
+mod outbound;
+mod schedule;
 mod shared;
 mod stats;
 mod unix;
+mod webhook;
 mod worker;
 
 use std::env;
@@ -62,6 +69,8 @@ fn run(action: Action) -> Result<()> {
         Action::Help => print(&cli::usage()),
         Action::Version => print(&format!("{}\n", cli::version())),
         Action::Check(options) => daemon::check(&options),
+        Action::Console(options) => daemon::connect(&options, &mut io::stdout())?.run(),
+        Action::Execute(options, command) => daemon::connect(&options, &mut io::stderr())?.execute(&command),
         Action::Serve(options) => daemon::run(&options),
     }
 }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use compact_str::CompactString;
@@ -42,8 +43,9 @@ pub struct LoginTuple {
     pub protocol: Text,
     /// What the client said of itself: a User-Agent, an IMAP ID.
     pub device_id: Text,
-    /// What `device_id` was parsed into (`os.family` …); `None` when the sender did not.
-    pub device_attrs: Option<BTreeMap<Text, Text>>,
+    /// What `device_id` was parsed into (`os.family` …); `None` until a report thread does what the
+    /// sender did not.
+    pub device_attrs: Option<Arc<BTreeMap<Text, Text>>>,
     pub session_id: Text,
     pub fail_type: Text,
     pub attrs: Attributes,
@@ -89,7 +91,7 @@ impl LoginTuple {
         for (name, list) in &self.attrs.multiple {
             add(&format!("attrs.{name}"), &list.join(","));
         }
-        for (name, text) in self.device_attrs.iter().flatten() {
+        for (name, text) in self.device_attrs.iter().flat_map(|attrs| attrs.iter()) {
             add(&format!("device_attrs.{name}"), text);
         }
         logger::line("report", &fields)
@@ -159,7 +161,8 @@ impl<'de> Deserialize<'de> for LoginTuple {
                         "tls" => login.tls = field(&mut map, name)?.unwrap_or_default(),
                         "attrs" => login.attrs = field(&mut map, name)?.unwrap_or_default(),
                         "device_attrs" => {
-                            login.device_attrs = field(&mut map, name)?.map(|attrs: Attributes| attrs.single);
+                            login.device_attrs =
+                                field(&mut map, name)?.map(|attrs: Attributes| Arc::new(attrs.single));
                         }
                         "t" => login.t = field(&mut map, name)?.unwrap_or_default(),
                         "remote" => login.remote = remote(field(&mut map, name)?)?,
@@ -379,10 +382,7 @@ mod tests {
         assert_eq!((login.success, login.policy_reject, login.tls), (true, true, true));
         assert_eq!((login.protocol.as_str(), login.session_id.as_str()), ("imap", "s-1"));
         assert_eq!(login.device_id, r#""name" "Mail""#);
-        assert_eq!(
-            login.device_attrs.unwrap().into_iter().collect::<Vec<_>>(),
-            [("os.family".into(), "Mac OS X".into())]
-        );
+        assert_eq!(*login.device_attrs.unwrap(), BTreeMap::from([("os.family".into(), "Mac OS X".into())]));
         assert_eq!(login.t, 1_700_000_000.25);
         assert_eq!(login.attrs.single.into_iter().collect::<Vec<_>>(), [("z".into(), "1".into())]);
         let lists: Vec<(Text, String)> =

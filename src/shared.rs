@@ -8,9 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::config::Config;
+use crate::device::Devices;
 use crate::error::{Error, Result};
+use crate::geoip::Databases;
 use crate::net::netmask::NetmaskGroup;
+use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
+use crate::webhook::{Dispatch, Hook, Hooks, Webhooks};
 
 /// Console commands that the Lua threads keep.
 const MAX_COMMANDS: usize = 10_000;
@@ -19,6 +24,13 @@ const MAX_COMMANDS: usize = 10_000;
 pub struct Shared {
     /// Counters, latencies and metrics.
     pub stats: Arc<Stats>,
+    /// Databases of addresses.
+    pub geoip: Databases,
+    /// What parses the devices of reports.
+    pub devices: Devices,
+    /// The deliveries that wait and the threads that make them.
+    pub webhooks: Arc<Webhooks>,
+    hooks: RwLock<Hooks>,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<str>>>,
     metrics_open: AtomicBool,
@@ -30,15 +42,30 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Shared::new(Arc::new(Stats::new()))
+        Shared::new(Devices::default())
     }
 }
 
 impl Shared {
-    /// What a configuration starts from; the counters may be those of an earlier one.
-    pub fn new(stats: Arc<Stats>) -> Shared {
+    /// What a configuration starts from.
+    pub fn new(devices: Devices) -> Shared {
+        let stats = Stats::new();
+        let webhooks = Arc::new(Webhooks::new(&stats));
+        Shared::after(Arc::new(stats), webhooks, devices)
+    }
+
+    /// What the next configuration starts from: counters, and deliveries that wait, go on.
+    pub fn next(&self, devices: Devices) -> Shared {
+        Shared::after(self.stats.clone(), self.webhooks.clone(), devices)
+    }
+
+    fn after(stats: Arc<Stats>, webhooks: Arc<Webhooks>, devices: Devices) -> Shared {
         Shared {
             stats,
+            geoip: Databases::default(),
+            devices,
+            webhooks,
+            hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
             metrics_open: AtomicBool::new(false),
@@ -109,6 +136,34 @@ impl Shared {
     /// The names of the custom endpoints, sorted.
     pub fn endpoints(&self) -> Vec<String> {
         self.endpoints.read().keys().cloned().collect()
+    }
+
+    /// Adds a custom webhook, unless there is one of that name.
+    pub fn add_webhook(&self, name: &str, keys: &[(String, Vec<u8>)]) -> Result<()> {
+        self.hooks.write().add(name, keys, &self.stats)
+    }
+
+    /// Queues a delivery of a custom webhook. Whoever asks does not wait, and hears of no failure: that
+    /// is in the log and in the counters.
+    pub fn run_webhook(&self, name: &str, body: Vec<u8>) {
+        let hook: Option<Arc<Hook>> = self.hooks.read().find(name).cloned();
+        match hook {
+            Some(hook) => self.webhooks.push(hook, body),
+            None => self.webhooks.complain_of_unknown(name),
+        }
+    }
+
+    /// The custom webhooks.
+    pub fn webhook_table(&self) -> String {
+        self.hooks.read().table()
+    }
+
+    /// How webhooks are to be delivered when a configuration that has run is put to use.
+    pub fn prepare_webhooks(&self, config: &Config) -> Result<Dispatch> {
+        let hooks = self.hooks.read();
+        let client =
+            Client::new(hooks.has_https().then_some(&config.outbound), config.webhooks.deliveries())?;
+        Ok(Dispatch { limits: config.webhooks.clone(), shares: hooks.len() > 1, client })
     }
 
     /// Leaves a console command for every Lua thread to run before its next job.

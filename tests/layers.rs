@@ -6,12 +6,13 @@ use std::path::Path;
 /// Bottom first. A module may use those of the rows above its own in this list.
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
-    &["net", "cli", "logger", "unix"],
-    &["login", "config", "stats"],
+    &["net", "cron", "cli", "logger", "outbound", "unix"],
+    &["login", "device", "config", "geoip", "stats"],
+    &["webhook"],
     &["shared"],
     &["lua"],
     &["worker"],
-    &["http", "console"],
+    &["http", "schedule", "console"],
     &["daemon"],
     &["lib", "main"],
 ];

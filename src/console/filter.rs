@@ -1,20 +1,18 @@
-//! Commands from a pipe: each line is run, its answer printed, until the end. Nothing is started.
+//! Commands from a pipe: each line is run, its answer printed, until the end.
 
 use std::io::{self, BufRead, Write};
 
-use crate::console::execute;
+use crate::console::whole;
 use crate::error::{Error, Result};
-use crate::lua::State;
-use crate::shared::Shared;
 
-/// Runs every line of stdin in `state`, and fails when one of them does.
-pub fn run(state: &State, shared: &Shared) -> Result<()> {
-    run_on(state, shared, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
+/// Hands every line of stdin to `execute` and prints what it answers, until it answers nothing.
+/// Fails in the end when a command did.
+pub fn run(execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+    run_on(execute, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
 }
 
 fn run_on(
-    state: &State,
-    shared: &Shared,
+    mut execute: impl FnMut(&str) -> Result<Option<String>>,
     commands: impl BufRead,
     mut answers: impl Write,
     mut errors: impl Write,
@@ -22,18 +20,20 @@ fn run_on(
     let mut failed = 0;
     for line in commands.lines() {
         let line = line.map_err(Error::io("stdin"))?;
-        if line.trim().is_empty() {
-            continue;
+        match line.trim() {
+            "" => continue,
+            "quit" | "exit" => break,
+            _ => {}
         }
-        match execute(state, shared, &line) {
-            Ok(answer) => answers.write_all(answer.as_bytes()).map_err(Error::io("stdout"))?,
+        match execute(&line) {
+            Ok(Some(answer)) => {
+                answers.write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;
+            }
+            Ok(None) => break,
             Err(e) => {
                 failed += 1;
                 writeln!(errors, "Error: {e}").map_err(Error::io("stderr"))?;
             }
-        }
-        if state.stops() {
-            break;
         }
     }
     match failed {
@@ -46,7 +46,9 @@ fn run_on(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lua::Role;
+    use crate::console::local;
+    use crate::lua::{Role, State};
+    use crate::shared::Shared;
     use std::sync::Arc;
 
     #[test]
@@ -56,7 +58,7 @@ mod tests {
         state.become_console().unwrap();
         let commands = "x = 5\n\nx + 1\nprint('a', x)\nstats()\nnosuch()\naddACL('foo')\naddACL(5)\nsetACL({'x'})\nshutdown()\nprint('not run')\n";
         let (mut answers, mut errors) = (Vec::new(), Vec::new());
-        let result = run_on(&state, &shared, commands.as_bytes(), &mut answers, &mut errors);
+        let result = run_on(local(&state, &shared), commands.as_bytes(), &mut answers, &mut errors);
         assert_eq!(result.unwrap_err().to_string(), "4 commands failed");
         assert_eq!(String::from_utf8(answers).unwrap(), "6\na\t5\n0 reports\n");
         let errors = String::from_utf8(errors).unwrap();

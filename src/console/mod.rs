@@ -1,19 +1,30 @@
-//! The operator's console: running a command, a prompt on a terminal, commands from a pipe.
+//! The operator's console: running a command, a prompt on a terminal, commands from a pipe, and the
+//! encrypted connection between a client and the daemon.
 
+mod client;
 mod filter;
 mod prompt;
+mod server;
+mod wire;
+
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::lua::{Failure, State, is_for_console_only};
 use crate::shared::Shared;
 
+pub use client::Client;
 pub use filter::run as filter;
 pub use prompt::run as prompt;
+pub use server::{Execute, Server};
+
+/// How long a command may run.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a command in the state that ran the configuration and, if that went well, leaves it for the
-/// Lua threads. What it answers ends with a line end, unless it is empty.
+/// Lua threads.
 pub fn execute(state: &State, shared: &Shared, line: &str) -> Result<String> {
-    let mut answer = state.command(line).map_err(|e| {
+    let answer = state.command(line, Instant::now() + LIMIT).map_err(|e| {
         let failure = Failure::new(&e);
         let trace = if failure.traceback.is_empty() { "" } else { "\nstack traceback: " };
         Error::Refused(format!("{}{trace}{}", failure.message, failure.traceback))
@@ -21,8 +32,18 @@ pub fn execute(state: &State, shared: &Shared, line: &str) -> Result<String> {
     if !is_for_console_only(line) {
         shared.spread(line)?;
     }
+    Ok(answer)
+}
+
+/// For a filter of commands: runs them in this process, until `shutdown()` ends them.
+pub fn local(state: &State, shared: &Shared) -> impl FnMut(&str) -> Result<Option<String>> {
+    move |line| Ok(if state.stops() { None } else { Some(execute(state, shared, line)?) })
+}
+
+/// An answer as a terminal shows it: with a line end, unless it is empty.
+fn whole(mut answer: String) -> String {
     if !answer.is_empty() && !answer.ends_with('\n') {
         answer.push('\n');
     }
-    Ok(answer)
+    answer
 }

@@ -13,37 +13,43 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
+use crate::console::whole;
 use crate::error::{Error, Result};
 use crate::lua::complete;
 
 /// Reads commands until `quit`, `exit` or the end of the input, hands each to `execute` and prints
 /// what it answers; nothing more is read once there is no answer. The history is kept in a file.
-pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Option<String>) -> Result<()> {
+pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
     let refused = |e: ReadlineError| Error::Refused(format!("terminal: {e}"));
     let mut editor: Editor<Names, FileHistory> = Editor::new().map_err(refused)?;
     editor.set_helper(Some(Names));
     // Commands may hold secrets. A history that can't be kept is no reason not to work.
     let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(history);
     let _ = editor.load_history(history);
-    loop {
+    let result = loop {
         let line = match editor.readline("> ") {
             Ok(line) => line,
-            Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Eof) => break Ok(()),
             // Ctrl-C gives the line up, as in a shell.
             Err(ReadlineError::Interrupted) => continue,
-            Err(e) => return Err(refused(e)),
+            Err(e) => break Err(refused(e)),
         };
         match line.trim() {
             "" => continue,
-            "quit" | "exit" => break,
+            "quit" | "exit" => break Ok(()),
             _ => {}
         }
         let _ = editor.add_history_entry(&line);
-        let Some(answer) = execute(&line) else { break };
-        io::stdout().write_all(answer.as_bytes()).map_err(Error::io("stdout"))?;
-    }
+        match execute(&line) {
+            Ok(Some(answer)) => {
+                io::stdout().write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;
+            }
+            Ok(None) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
     let _ = editor.save_history(history);
-    Ok(())
+    result
 }
 
 /// Completes the names of functions.

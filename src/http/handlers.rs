@@ -11,7 +11,6 @@ use crate::config::Ack;
 use crate::http::response::Answer;
 use crate::http::site::Site;
 use crate::http::web::Ticket;
-use crate::logger;
 use crate::login::{Attributes, LoginTuple};
 use crate::unix;
 use crate::worker::{Job, Outcome, Reply};
@@ -37,9 +36,6 @@ pub fn report(call: &Call) -> Reaction {
         Ok(login) => Arc::new(login),
         Err(e) => return Reaction::Now(Answer::failure(400, &reason(&e))),
     };
-    if logger::is_verbose() {
-        log::debug!("{}", login.line());
-    }
     let is_later = call.site.ack == Ack::Done;
     let job = || Job::Report { login, reply: is_later.then(|| reply(call.ticket, reported)) };
     let stats = &call.site.shared.stats;
@@ -78,6 +74,7 @@ pub fn metrics(call: &Call) -> Reaction {
     metrics.report_queue.set(pools.report.queued() as i64);
     metrics.web_queue.set(pools.endpoint.queued() as i64);
     metrics.stuck.set(pools.stuck() as i64);
+    metrics.webhook_queue.set(call.site.shared.webhooks.len() as i64);
     Reaction::Now(Answer::metrics(metrics.text()))
 }
 
@@ -120,7 +117,7 @@ fn reply(ticket: &Ticket, answer: fn(Outcome) -> Answer) -> Reply {
 fn reported(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Failed(reason) => Answer::failure(500, &reason),
-        Outcome::Reported | Outcome::Answered { .. } => Answer::OK,
+        Outcome::Done | Outcome::Answered { .. } => Answer::OK,
     }
 }
 
@@ -131,7 +128,7 @@ fn answered(outcome: Outcome) -> Answer {
             Answer::json(200, &json!({ "success": success, "r_attrs": attrs }))
         }
         Outcome::Failed(reason) => Answer::endpoint_failure(500, &reason),
-        Outcome::Reported => Answer::endpoint_failure(500, "no answer"),
+        Outcome::Done => Answer::endpoint_failure(500, "no answer"),
     }
 }
 

@@ -19,8 +19,21 @@ pub enum Role {
     Config,
     /// The same state after the start: runs what is typed at the console.
     Console,
-    /// A state of a pool thread: runs reports and custom endpoints.
+    /// A state of a pool thread: runs reports, custom endpoints and background functions.
     Worker,
+    /// Runs the configuration to learn where a daemon's console is, and with which key.
+    Client,
+}
+
+/// What a state runs at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The configuration. Every state runs the same text, so a call in the wrong role is normal.
+    File,
+    /// A console command that every worker runs too: the same.
+    Command,
+    /// A function of the policy, or a command in the console's own state.
+    Call,
 }
 
 /// Every role, for functions that work in each.
@@ -30,13 +43,14 @@ pub const ANYWHERE: &[Role] = &[Role::Config, Role::Console, Role::Worker];
 pub struct Context {
     pub shared: Arc<Shared>,
     pub role: Cell<Role>,
-    /// Whether the state runs the configuration or a console command, where a call in the wrong
-    /// role is normal: every state runs the same text.
-    pub is_loading: Cell<bool>,
+    /// What the state runs.
+    pub phase: Cell<Phase>,
     /// What the configuration has asked for so far.
     pub config: RefCell<Config>,
     /// What `print` has said since the last console command began.
     pub printed: RefCell<String>,
+    /// The same of functions that answer with text, for those whose value the command drops.
+    pub answered: RefCell<String>,
     /// Whether `shutdown()` was called.
     pub stops: Cell<bool>,
 }
@@ -90,7 +104,7 @@ pub fn install(lua: &Lua, context: &Rc<Context>) -> rlua::Result<()> {
         let context = context.clone();
         let call = lua.create_function(move |lua, args: MultiValue| {
             let result = if func.roles.contains(&context.role.get()) {
-                (func.call)(lua, &context, args)
+                (func.call)(lua, &context, args).inspect(|values| keep_answer(&context, values))
             } else {
                 refuse(func, &context)
             };
@@ -99,6 +113,15 @@ pub fn install(lua: &Lua, context: &Rc<Context>) -> rlua::Result<()> {
         globals.set(func.name, face.call::<_, Function>(call)?)?;
     }
     Ok(())
+}
+
+/// Keeps the text that a function of the console answers with.
+fn keep_answer(context: &Context, values: &MultiValue) {
+    if context.role.get() == Role::Console
+        && let Some(Value::String(text)) = values.iter().next()
+    {
+        context.answered.borrow_mut().push_str(&text.to_string_lossy());
+    }
 }
 
 /// What the prelude's `check` takes: true and the results, or false and the message.
@@ -126,15 +149,23 @@ pub fn prelude<'lua>(lua: &'lua Lua, name: &str) -> rlua::Result<Function<'lua>>
     lua.registry_value::<Table>(&key)?.get(name)
 }
 
+/// Where in the configuration a function of the tables was called, `file:line`.
+pub fn place(lua: &Lua) -> String {
+    // Level 0 is the function, 1 its face in the prelude.
+    let Some(caller) = lua.inspect_stack(2) else { return String::new() };
+    let source = caller.source().short_src.unwrap_or_default().into_owned();
+    format!("{source}:{}", caller.curr_line())
+}
+
 /// A call out of place is an operator's mistake on the console. Elsewhere it is normal, because
 /// every state runs the whole configuration; from a report it is worth one line in the log.
 fn refuse<'lua>(func: &Func, context: &Context) -> Result<MultiValue<'lua>> {
     match context.role.get() {
         Role::Console => return Err(Error::Refused("not on the console".into())),
-        Role::Worker if !context.is_loading.get() && context.shared.is_news(func.name) => {
+        Role::Worker if context.phase.get() == Phase::Call && context.shared.is_news(func.name) => {
             log::warn!("{} does nothing outside the configuration", func.signature());
         }
-        Role::Config | Role::Worker => {}
+        Role::Config | Role::Worker | Role::Client => {}
     }
     Ok(MultiValue::new())
 }
@@ -174,6 +205,13 @@ pub fn is_call_of_ours(line: &str) -> bool {
     called(line).is_some()
 }
 
+/// Whether `line` is the name of a console function that takes no arguments, which may be called
+/// without parentheses.
+pub fn is_bare_name(line: &str) -> bool {
+    let is_meant = |func: &Func| func.roles.contains(&Role::Console) && func.args.is_empty();
+    funcs().any(|func| is_meant(func) && func.name == line.trim())
+}
+
 /// Whether `line` is a lone call of a function that does nothing in a worker, and so need not
 /// reach the workers.
 pub fn is_for_console_only(line: &str) -> bool {
@@ -183,7 +221,7 @@ pub fn is_for_console_only(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lua::objects;
+    use crate::lua::{lookup, method, objects};
     use crate::manual;
     use std::collections::HashSet;
 
@@ -208,7 +246,13 @@ mod tests {
             (format!("Fn {}", words.join(" ")), help.to_owned())
         };
         let functions = funcs().map(|func| entry(func.name, func.args, func.help));
-        let methods = objects::methods().into_iter().map(|(name, args, help)| entry(&name, args, help));
+        let methods = [
+            method::describe("ComboAddress", objects::COMBO_ADDRESS),
+            method::describe("Netmask", objects::NETMASK),
+            method::describe("NetmaskGroup", objects::NETMASK_GROUP),
+            method::describe("GeoIP2DB", lookup::GEOIP2DB),
+        ];
+        let methods = methods.concat().into_iter().map(|(name, args, help)| entry(&name, args, help));
         manual::check("trackalert.conf.5", "Fn", functions.chain(methods));
     }
 

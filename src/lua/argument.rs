@@ -53,11 +53,18 @@ impl<'lua> Argument<'lua> for String {
     const WANTED: &'static str = "string";
 
     fn from_value(value: Value<'lua>, lua: &'lua Lua) -> Option<Self> {
+        let text = rlua::String::from_value(value, lua)?;
+        Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+    }
+}
+
+/// For what is bytes rather than text.
+impl<'lua> Argument<'lua> for rlua::String<'lua> {
+    const WANTED: &'static str = "string";
+
+    fn from_value(value: Value<'lua>, lua: &'lua Lua) -> Option<Self> {
         match value {
-            Value::String(_) | Value::Integer(_) | Value::Number(_) => {
-                let text = lua.coerce_string(value).ok()??;
-                Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-            }
+            Value::String(_) | Value::Integer(_) | Value::Number(_) => lua.coerce_string(value).ok()?,
             _ => None,
         }
     }

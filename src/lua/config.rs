@@ -1,20 +1,24 @@
 //! Functions that configure the daemon. Those of plain settings fill `Config`; those that can also
 //! change while running, from the console, go to `Shared`.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rlua::{Function, Lua, Table, Value};
 
-use crate::config::{Ack, BUILT_IN, HttpLimits};
+use crate::config::{Ack, BUILT_IN, CONSOLE_PORT, Config, HttpLimits};
 use crate::error::{Error, Result};
 use crate::logger;
-use crate::lua::api::{ANYWHERE, Context, Func, Role, func, prelude};
+use crate::lua::api::{ANYWHERE, Context, Func, Role, func, place, prelude};
 use crate::lua::argument::Argument;
+use crate::net::addr::Address;
 use crate::shared::Shared;
 
 /// The file alone.
-const FILE: &[Role] = &[Role::Config];
+pub(super) const FILE: &[Role] = &[Role::Config];
+/// The file, for the daemon and for its client.
+const FILE_AND_CLIENT: &[Role] = &[Role::Config, Role::Client];
 /// The file, and the console while running.
 const FILE_AND_CONSOLE: &[Role] = &[Role::Config, Role::Console];
 
@@ -41,6 +45,9 @@ pub static FUNCS: &[Func] = &[
     func!(FILE, setNumEndpointThreads(number: usize),
         "Set how many threads run custom endpoints.",
         |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().endpoint_threads = n)),
+    func!(FILE, setNumSchedulerThreads(number: usize),
+        "Set how many threads run background functions.",
+        |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().scheduler_threads = n)),
     func!(FILE, setNumLuaStates(number: usize),
         "Raise the number of Lua states, which follows from the numbers of threads.",
         |_lua, cx| count(number, THREADS).map(|n| cx.config.borrow_mut().lua_states = Some(n))),
@@ -62,6 +69,12 @@ pub static FUNCS: &[Func] = &[
     func!(FILE, setLuaTimeout(seconds: Duration),
         "Set how long one call of a Lua function may take.",
         |_lua, cx| { cx.config.borrow_mut().lua_timeout = seconds; Ok(()) }),
+    func!(FILE_AND_CLIENT, controlSocket(address: String),
+        "Let the console be used from elsewhere, on an IP address and port.",
+        |_lua, cx| control_socket(&mut cx.config.borrow_mut(), &address)),
+    func!(FILE_AND_CLIENT, setKey(key: String),
+        "Set the key that encrypts the console.",
+        |lua, cx| Ok(set_key(lua, &mut cx.config.borrow_mut(), &key))),
     func!(FILE, setVerboseAll(),
         "Log more, as the option -v does.",
         |_lua, _cx| { logger::set_verbose(true); Ok(()) }),
@@ -79,14 +92,28 @@ pub static FUNCS: &[Func] = &[
         |lua, cx| set_endpoint(lua, cx, &name, function)),
 ];
 
-const THREADS: RangeInclusive<usize> = 1..=1024;
+pub(super) const THREADS: RangeInclusive<usize> = 1..=1024;
 
 /// A number that must lie within a range.
-fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
+pub(super) fn count(number: usize, range: RangeInclusive<usize>) -> Result<usize> {
     if range.contains(&number) {
         return Ok(number);
     }
     Err(Error::Refused(format!("number: {number} is not from {} to {}", range.start(), range.end())))
+}
+
+fn control_socket(config: &mut Config, address: &str) -> Result<()> {
+    let bad = |_| Error::Bad { what: "an IP address with an optional port", value: address.into() };
+    let parsed: Address = address.parse().map_err(bad)?;
+    config.control_socket = Some(SocketAddr::new(parsed.ip(), parsed.port().unwrap_or(CONSOLE_PORT)));
+    Ok(())
+}
+
+/// Whether the key can be used; as in the original, one that can't is no reason not to start.
+fn set_key(lua: &Lua, config: &mut Config, key: &str) -> bool {
+    let key = key.parse().inspect_err(|e| log::error!("{}: setKey(key): {e}", place(lua)));
+    config.key = key.ok();
+    config.key.is_some()
 }
 
 fn parse_ack(when: &str) -> Result<Ack> {

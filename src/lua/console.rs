@@ -1,11 +1,12 @@
 //! Functions for the operator at the console: each answers with text.
 
+use crate::error::{Error, Result};
 use crate::lua::api::{Func, Role, func, help};
-use crate::net::crypto;
+use crate::net::crypto::{self, Key};
 use crate::shared::Shared;
 
 /// The console, and the file, where what they answer is thrown away.
-const CONSOLE: &[Role] = &[Role::Console];
+pub(super) const CONSOLE: &[Role] = &[Role::Console];
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[
@@ -39,6 +40,9 @@ pub static FUNCS: &[Func] = &[
     func!(CONSOLE, stats(),
         "Show how many reports there were since the start.",
         |_lua, cx| Ok(format!("{} reports\n", cx.shared.stats.reports()))),
+    func!(CONSOLE, testCrypto(message: String),
+        "Encrypt and decrypt a message with the key of the console.",
+        |_lua, cx| test_crypto(cx.config.borrow().key.as_ref(), &message)),
 ];
 
 fn lines(texts: &[String]) -> String {
@@ -47,6 +51,16 @@ fn lines(texts: &[String]) -> String {
 
 fn counts(counts: Vec<(String, u64)>) -> String {
     counts.iter().map(|(name, count)| format!("{name}={count}\n")).collect()
+}
+
+fn test_crypto(key: Option<&Key>, message: &str) -> Result<&'static str> {
+    let key = key.ok_or_else(|| Error::Refused("there is no setKey() in the configuration".into()))?;
+    let nonce = crypto::new_nonce()?;
+    let opened = key.open(&key.seal(message.as_bytes(), &nonce), &nonce);
+    if opened.as_deref() == Some(message.as_bytes()) {
+        return Ok("Everything is ok!\n");
+    }
+    Err(Error::Refused("the message does not come out as it went in".into()))
 }
 
 fn endpoints(shared: &Shared) -> String {

@@ -4,17 +4,22 @@
 
 mod api;
 mod argument;
+mod command;
 mod config;
 mod console;
+mod failure;
 mod interrupt;
 mod listener;
 mod log;
+mod lookup;
+mod method;
 mod objects;
+mod schedule;
+mod script;
+mod webhook;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,42 +31,23 @@ use crate::error::{Error, Result};
 use crate::login::{Attributes, LoginTuple, Text};
 use crate::shared::Shared;
 
+use api::Phase;
 pub use api::{Role, complete, is_for_console_only};
+pub use failure::Failure;
 pub use interrupt::install as install_interrupt;
+pub use script::Script;
 
 /// Every table of functions.
-static TABLES: &[&[api::Func]] =
-    &[config::FUNCS, listener::FUNCS, console::FUNCS, log::FUNCS, objects::FUNCS];
-
-/// The text of a configuration, read once so that every state runs the same.
-pub struct Script {
-    /// The name for messages.
-    name: String,
-    /// Where `require` looks first.
-    folder: PathBuf,
-    text: Vec<u8>,
-}
-
-impl Script {
-    /// Reads a configuration file, whose folder is where `require` looks first.
-    pub fn read(path: &Path) -> Result<Script> {
-        let text = fs::read(path).map_err(Error::io(path))?;
-        let absolute = fs::canonicalize(path).map_err(Error::io(path))?;
-        let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
-        Ok(Script { name: path.display().to_string(), folder, text })
-    }
-
-    /// A configuration that is in no file.
-    #[cfg(test)]
-    pub fn of(text: &str) -> Script {
-        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into() }
-    }
-
-    /// The name of the file, as messages have it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
+static TABLES: &[&[api::Func]] = &[
+    config::FUNCS,
+    console::FUNCS,
+    listener::FUNCS,
+    log::FUNCS,
+    lookup::FUNCS,
+    objects::FUNCS,
+    schedule::FUNCS,
+    webhook::FUNCS,
+];
 
 /// A Lua state with the configuration's functions.
 pub struct State {
@@ -69,6 +55,7 @@ pub struct State {
     context: Rc<api::Context>,
     report: RegistryKey,
     endpoint: RegistryKey,
+    background: RegistryKey,
     interruptible: interrupt::Interruptible,
     /// How many of the console's commands it has run.
     seen: Cell<usize>,
@@ -77,55 +64,52 @@ pub struct State {
 impl State {
     /// Makes a state for `role` and runs the configuration in it.
     pub fn new(shared: Arc<Shared>, role: Role, script: Option<&Script>) -> Result<State> {
+        let state = State::make(shared, role)?;
+        script.map_or(Ok(()), |script| state.load(script))?;
+        Ok(state)
+    }
+
+    /// What a configuration says of the console, and the error that ended it, if one did.
+    pub fn read_for_client(script: &Script) -> Result<(Config, Option<Error>)> {
+        let state = State::make(Arc::<Shared>::default(), Role::Client)?;
+        let error = state.load(script).err();
+        Ok((state.config(), error))
+    }
+
+    fn make(shared: Arc<Shared>, role: Role) -> Result<State> {
         let context = Rc::new(api::Context {
             shared,
             role: Cell::new(role),
-            is_loading: Cell::new(true),
+            phase: Cell::new(Phase::File),
             config: RefCell::new(Config::default()),
             printed: RefCell::new(String::new()),
+            answered: RefCell::new(String::new()),
             stops: Cell::new(false),
         });
         let lua = new_lua();
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
         lua.globals().raw_remove("ffi")?;
         let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
-        let report = lua.create_registry_value(prelude.get::<_, Function>("report")?)?;
-        let endpoint = lua.create_registry_value(prelude.get::<_, Function>("endpoint")?)?;
+        let keep = |name| lua.create_registry_value(prelude.get::<_, Function>(name)?);
+        let (report, endpoint, background) = (keep("report")?, keep("endpoint")?, keep("background")?);
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
         let interruptible = interrupt::Interruptible::new(&lua)?;
-        let state = State { lua, context, report, endpoint, interruptible, seen: Cell::new(0) };
-        if let Some(script) = script {
-            state.set_path(&script.folder)?;
-            state
-                .lua
-                .load(&script.text)
-                .set_name(format!("@{}", script.name))
-                .set_mode(ChunkMode::Text)
-                .exec()?;
-        }
-        state.context.is_loading.set(false);
-        Ok(state)
+        Ok(State { lua, context, report, endpoint, background, interruptible, seen: Cell::new(0) })
+    }
+
+    fn load(&self, script: &Script) -> Result<()> {
+        script.set_path(&self.lua)?;
+        let _running = script.limit.map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
+        let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name()));
+        chunk.set_mode(ChunkMode::Text).exec()?;
+        self.context.phase.set(Phase::Call);
+        Ok(())
     }
 
     /// What the configuration asked for.
     pub fn config(&self) -> Config {
         self.context.config.borrow().clone()
-    }
-
-    /// Makes the state that ran the configuration the console's.
-    pub fn become_console(&self) -> Result<()> {
-        self.context.role.set(Role::Console);
-        let context = self.context.clone();
-        let print = self.lua.create_function(move |lua, values: MultiValue| {
-            let texts: rlua::Result<Vec<String>> =
-                values.into_iter().map(|value| Ok(objects::tostring(lua, value)?)).collect();
-            let mut printed = context.printed.borrow_mut();
-            printed.push_str(&texts?.join("\t"));
-            printed.push('\n');
-            Ok(())
-        })?;
-        Ok(self.lua.globals().set("print", print)?)
     }
 
     /// Whether `shutdown()` was called.
@@ -186,50 +170,11 @@ impl State {
         Ok((success, answer))
     }
 
-    /// Runs a line from the console and gives its answer.
-    pub fn command(&self, line: &str) -> Result<String> {
-        self.context.printed.borrow_mut().clear();
-        let expression = self.chunk(&format!("return {line}")).into_function();
-        let is_call = api::is_call_of_ours(line);
-        let shows_all = expression.is_ok() && !is_call || line.trim_start().starts_with("return");
-        let function = expression.or_else(|_| self.chunk(line).into_function())?;
-        let mut values: MultiValue = function.call(())?;
-        let answer = match values.pop_front() {
-            Some(Value::Table(table)) => self.show_table(table)?,
-            Some(value @ Value::String(_)) => objects::tostring(&self.lua, value)?,
-            Some(value) if shows_all => objects::tostring(&self.lua, value)?,
-            _ => String::new(),
-        };
-        Ok(self.context.printed.take() + &answer)
-    }
-
-    /// Runs, in a pool's state, what the console has left since the last time.
-    pub fn catch_up(&self) {
-        let commands = self.context.shared.commands_after(self.seen.get());
-        self.seen.set(self.seen.get() + commands.len());
-        self.context.is_loading.set(true);
-        for command in commands {
-            if let Err(e) = self.command(&command) {
-                ::log::error!("console command in a Lua thread: {}", Failure::new(&e).message);
-            }
-        }
-        self.context.is_loading.set(false);
-    }
-
-    fn chunk<'lua>(&'lua self, text: &str) -> rlua::Chunk<'lua, 'static> {
-        self.lua.load(text.to_owned()).set_name("=console").set_mode(ChunkMode::Text)
-    }
-
-    /// One `key=value` a line, sorted.
-    fn show_table(&self, table: Table) -> Result<String> {
-        let mut lines = Vec::new();
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            let (key, value) = (objects::tostring(&self.lua, key)?, objects::tostring(&self.lua, value)?);
-            lines.push(format!("{key}={value}\n"));
-        }
-        lines.sort();
-        Ok(lines.concat())
+    /// Calls a background function; after `deadline` it may be interrupted.
+    pub fn background(&self, name: &str, deadline: Instant) -> Result<()> {
+        let _running = self.interruptible.run(&self.lua, deadline);
+        let function: Function = self.lua.registry_value(&self.background)?;
+        Ok(function.call(name)?)
     }
 
     /// Attributes as two tables; none where the prelude makes an empty one itself.
@@ -249,22 +194,6 @@ impl State {
         };
         Ok((single, multiple))
     }
-
-    /// `require` looks beside the configuration first, then where packages put shared policies, then
-    /// where LuaJIT and the environment say, and last where Linux distributions put modules for Lua
-    /// 5.1: a LuaJIT from a package knows those places, one built from source does not.
-    fn set_path(&self, folder: &Path) -> Result<()> {
-        let package: Table = self.lua.globals().get("package")?;
-        let (path, cpath): (String, String) = (package.get("path")?, package.get("cpath")?);
-        let folder = folder.display();
-        let policies = "/usr/share/trackalert/?.lua;/usr/share/trackalert/?/init.lua";
-        let modules = "/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua";
-        package.set("path", format!("{folder}/?.lua;{folder}/?/init.lua;{policies};{path};{modules}"))?;
-        let arch = std::env::consts::ARCH;
-        let modules =
-            format!("/usr/lib/{arch}-linux-gnu/lua/5.1/?.so;/usr/lib64/lua/5.1/?.so;/usr/lib/lua/5.1/?.so");
-        Ok(package.set("cpath", format!("{cpath};{modules}"))?)
-    }
 }
 
 fn texts(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (&str, &str)> {
@@ -276,45 +205,6 @@ fn new_lua() -> Lua {
     // SAFETY: policies are the administrator's own code and may load C modules, `ffi` and `debug`;
     // what those do is as unsafe as any library that the administrator installs.
     unsafe { Lua::unsafe_new() }
-}
-
-/// A failure of Lua code as it is logged: the message with its place, and the traceback apart.
-pub struct Failure {
-    pub message: String,
-    pub traceback: String,
-}
-
-impl Failure {
-    pub fn new(error: &Error) -> Failure {
-        match error {
-            Error::Lua(e) => Failure::of_lua(e),
-            other => Failure { message: other.to_string(), traceback: String::new() },
-        }
-    }
-
-    fn of_lua(error: &rlua::Error) -> Failure {
-        match error {
-            rlua::Error::CallbackError { traceback, cause } => {
-                let inner = Failure::of_lua(cause);
-                let traceback = if inner.traceback.is_empty() { traceback } else { &inner.traceback };
-                Failure { message: inner.message, traceback: trace(traceback) }
-            }
-            rlua::Error::RuntimeError(text) | rlua::Error::SyntaxError { message: text, .. } => {
-                let (message, traceback) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
-                Failure { message: message.to_owned(), traceback: trace(traceback) }
-            }
-            rlua::Error::ExternalError(e) => Failure { message: e.to_string(), traceback: String::new() },
-            other => Failure { message: other.to_string(), traceback: String::new() },
-        }
-    }
-}
-
-/// A traceback in one line, innermost first, without the frames of C code and of the prelude.
-fn trace(traceback: &str) -> String {
-    let frames = traceback.trim_start_matches("stack traceback:").lines().map(str::trim);
-    let frames = frames
-        .filter(|line| !line.is_empty() && !line.starts_with("[C]") && !line.starts_with("trackalert:"));
-    frames.collect::<Vec<_>>().join(" < ")
 }
 
 #[cfg(test)]
@@ -461,12 +351,19 @@ mod tests {
             ("print('a', 1) print('b')", "a\t1\nb\n"),
             ("addACL('10.0.0.0/8')", ""),
             ("stats()", "0 reports\n"),
+            ("stats", "0 reports\n"),
+            ("stats() stats()", "0 reports\n0 reports\n"),
+            ("local text = stats()", "0 reports\n"),
+            ("print(stats())", "0 reports\n\n"),
+            ("return stats() .. 'x'", "0 reports\nx"),
+            ("return", ""),
+            ("", ""),
             ("newCA('192.0.2.1')", ""),
             ("return newCA('192.0.2.1')", "192.0.2.1"),
         ] {
-            assert_eq!(state.command(command).unwrap(), expected, "{command}");
+            assert_eq!(state.command(command, soon()).unwrap(), expected, "{command}");
         }
-        let error = state.command("setNumWorkerThreads(3)").unwrap_err();
+        let error = state.command("setNumWorkerThreads(3)", soon()).unwrap_err();
         // An expression is run as `return …`, a tail call: its line is not on the stack any more.
         assert_eq!(Failure::new(&error).message, "setNumWorkerThreads(number): not on the console");
     }

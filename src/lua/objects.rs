@@ -2,12 +2,14 @@
 //! them. Each object's methods are one table, as the functions are.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use rlua::{Function, Lua, MetaMethod, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
+use rlua::{Lua, MetaMethod, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::error::{Error, Result};
-use crate::lua::api::{ANYWHERE, Func, answer, func, prelude};
-use crate::lua::argument::{Argument, Arguments};
+use crate::lua::api::{ANYWHERE, Func, func};
+use crate::lua::argument::Argument;
+use crate::lua::method::{Method, add_methods, method};
 use crate::net::addr::Address;
 use crate::net::netmask::{Netmask, NetmaskGroup};
 
@@ -27,75 +29,16 @@ pub static FUNCS: &[Func] = &[
         |_lua, _cx| Ok(Group(NetmaskGroup::new()))),
 ];
 
-/// A method of an object.
-pub struct Method<T: 'static> {
-    pub name: &'static str,
-    pub args: &'static [&'static str],
-    /// One sentence, the first of the method's entry in the manual page.
-    #[cfg(test)]
-    pub help: &'static str,
-    call: for<'lua> fn(&'lua Lua, &mut T, MultiValue<'lua>) -> Result<MultiValue<'lua>>,
-}
-
-/// Declares a [`Method`], as `func!` does a function.
-macro_rules! method {
-        ($name:ident($($arg:ident: $ty:ty),*), $help:literal, |$this:ident| $body:expr) => {
-            Method {
-                name: stringify!($name),
-                args: &[$(stringify!($arg)),*],
-                #[cfg(test)]
-                help: $help,
-                call: |lua, $this, args| {
-                    let mut args = Arguments::new(lua, args);
-                    $(let $arg: $ty = args.next(stringify!($arg))?;)*
-                    args.end()?;
-                    let result: Result<_> = $body;
-                    Ok(rlua::IntoLuaMulti::into_lua_multi(result?, lua)?)
-                },
-            }
-        };
-    }
-
-/// Gives a type the methods of its table, with the same face as functions have: what goes wrong is a
-/// string with the place of the call.
-fn add_methods<'lua, T: UserData + 'static, F: UserDataFields<'lua, T>>(
-    object: &'static str,
-    table: &'static [Method<T>],
-    fields: &mut F,
-) {
-    fields.add_meta_field_with(MetaMethod::Index, move |lua| {
-        let (index, face) = (lua.create_table()?, prelude(lua, "face")?);
-        for method in table {
-            let call = lua.create_function(move |lua, mut args: MultiValue| {
-                let this = args.pop_front();
-                let signature = || format!("{object}:{}({})", method.name, method.args.join(", "));
-                answer(lua, signature, call(lua, object, method, this, args))
-            })?;
-            index.set(method.name, face.call::<_, Function>(call)?)?;
-        }
-        Ok(index)
-    });
-}
-
-/// Calls a method on what should be its object.
-fn call<'lua, T: 'static>(
-    lua: &'lua Lua,
-    object: &str,
-    method: &Method<T>,
-    this: Option<Value<'lua>>,
-    args: MultiValue<'lua>,
-) -> Result<MultiValue<'lua>> {
-    match this {
-        Some(Value::UserData(data)) if data.is::<T>() => {
-            (method.call)(lua, &mut *data.borrow_mut::<T>()?, args)
-        }
-        _ => Err(Error::Refused(format!("not called on a {object}, with a colon"))),
-    }
-}
-
 /// An address with an optional port.
 #[derive(Clone, Copy)]
 pub struct ComboAddress(pub Address);
+
+impl ComboAddress {
+    /// The address as databases look it up: IPv4 in IPv6 clothes as IPv4.
+    pub fn ip(&self) -> IpAddr {
+        self.0.unmapped().ip()
+    }
+}
 
 /// The methods of a ComboAddress.
 #[rustfmt::skip] // A row a method.
@@ -244,16 +187,4 @@ pub fn tostring(lua: &Lua, value: Value) -> Result<String> {
         return Ok(text);
     }
     Ok(value.to_string()?)
-}
-
-/// Every method as `Object:name`, its arguments and its help: for the manual page.
-#[cfg(test)]
-pub fn methods() -> Vec<(String, &'static [&'static str], &'static str)> {
-    fn of<T>(
-        object: &str,
-        table: &'static [Method<T>],
-    ) -> Vec<(String, &'static [&'static str], &'static str)> {
-        table.iter().map(|method| (format!("{object}:{}", method.name), method.args, method.help)).collect()
-    }
-    [of("ComboAddress", COMBO_ADDRESS), of("Netmask", NETMASK), of("NetmaskGroup", NETMASK_GROUP)].concat()
 }

@@ -31,6 +31,22 @@ function prelude.set_endpoint(name, func)
     endpoints[name] = func
 end
 
+local backgrounds = {}
+
+function prelude.set_background(name, func, replaces)
+    if replaces or not backgrounds[name] then
+        backgrounds[name] = func
+    end
+end
+
+function prelude.background(name)
+    local func = backgrounds[name]
+    if not func then
+        error("setBackground was not called for it in this state", 0)
+    end
+    func()
+end
+
 -- One table constructor makes the LoginTuple: its keys are interned once, its size is known.
 function prelude.report(t, remote, login, pwhash, success, policy_reject, tls, protocol, device_id,
                         session_id, fail_type, attrs, attrs_mv, device_attrs)

@@ -90,16 +90,24 @@ metrics! {
         "Reports that were answered 503 because the queue was full.";
     lua_errors: IntCounterVec = "trackalert_lua_errors_total" ["kind"]
         "Failures of Lua functions.";
+    background_skipped: IntCounterVec = "trackalert_background_skipped_total" ["name"]
+        "Background functions that were due while they still ran.";
     stuck: IntGauge = "trackalert_lua_stuck" []
         "Lua threads whose call has not returned in time and can't be interrupted.";
     auth_failures: IntCounter = "trackalert_auth_failures_total" []
         "Requests with a wrong password or without one.";
+    webhook_events: IntCounterVec = "trackalert_custom_webhook_events_total" ["id", "url", "status"]
+        "Attempts to deliver each custom webhook, by outcome.";
+    webhook_queue: IntGauge = "trackalert_webhook_queue_size" []
+        "Deliveries of webhooks that wait.";
+    webhook_dropped: IntCounter = "trackalert_webhook_dropped_total" []
+        "Deliveries of webhooks that were given up because the queue was full.";
     build_info: IntGaugeVec = "trackalert_build_info" ["version"]
         "The version, as a label of the number 1.";
 }
 
 /// The kinds of `trackalert_lua_errors_total`, all shown from the start.
-const LUA_ERROR_KINDS: [&str; 3] = ["report", "endpoint", "panic"];
+const LUA_ERROR_KINDS: [&str; 4] = ["report", "endpoint", "background", "panic"];
 
 impl Metrics {
     pub fn new() -> Metrics {
@@ -139,6 +147,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.commands.with_label_values(&["a\"b\n"]).inc();
         metrics.custom.with_label_values(&["x"]).inc();
+        metrics.background_skipped.with_label_values(&["x"]).inc();
+        metrics.webhook_events.with_label_values(&["1", "http://example.com/", "ok"]).inc();
         let text = metrics.text();
         for (name, _, help) in TABLE {
             assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} in {text}");

@@ -10,14 +10,16 @@ pub enum Job {
     Report { login: Arc<LoginTuple>, reply: Option<Reply> },
     /// Calls the function of a custom endpoint.
     Endpoint { name: Arc<str>, attrs: Attributes, reply: Reply },
+    /// Calls a background function.
+    Background { name: Arc<str>, reply: Reply },
     /// Does nothing: that it was run shows that the pool moves.
     Probe,
 }
 
 /// What became of a job that somebody waits for.
 pub enum Outcome {
-    /// The report function has run, with or without an error of its own.
-    Reported,
+    /// The function has run, with or without an error of its own.
+    Done,
     /// What the function of a custom endpoint returned.
     Answered { success: bool, attrs: Vec<(String, String)> },
     /// It could not be run to its end, for this reason.

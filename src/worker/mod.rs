@@ -19,30 +19,32 @@ pub use team::Crew;
 pub struct Pools {
     pub report: Pool,
     pub endpoint: Pool,
+    /// None when nothing is scheduled.
+    pub scheduler: Option<Pool>,
 }
 
 impl Pools {
-    fn all(&self) -> [&Pool; 2] {
-        [&self.report, &self.endpoint]
+    fn all(&self) -> impl Iterator<Item = &Pool> {
+        [&self.report, &self.endpoint].into_iter().chain(&self.scheduler)
     }
 
     /// Looks after calls that take too long.
     pub fn watch(&self, now: Instant) {
-        self.all().iter().for_each(|pool| pool.watch(now));
+        self.all().for_each(|pool| pool.watch(now));
     }
 
     /// Jobs that wait or run.
     pub fn unfinished(&self) -> usize {
-        self.all().iter().map(|pool| pool.unfinished()).sum()
+        self.all().map(Pool::unfinished).sum()
     }
 
     /// Threads whose call can't be interrupted.
     pub fn stuck(&self) -> usize {
-        self.all().iter().map(|pool| pool.stuck()).sum()
+        self.all().map(Pool::stuck).sum()
     }
 
     /// Why the pools can't work, if they can't.
     pub fn check(&self) -> Result<()> {
-        self.all().iter().try_for_each(|pool| pool.check())
+        self.all().try_for_each(Pool::check)
     }
 }

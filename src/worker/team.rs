@@ -60,6 +60,7 @@ struct Call {
 enum What {
     Report(Arc<LoginTuple>),
     Endpoint(Arc<str>),
+    Background(Arc<str>),
 }
 
 thread_local! {
@@ -108,7 +109,9 @@ impl Team {
             }
             let now = Instant::now();
             let Some((job, queued)) = self.queue.take(has_run, now) else { return };
-            self.crew.shared.stats.wait.observe(now.saturating_duration_since(queued));
+            if matches!(job, Job::Report { .. } | Job::Endpoint { .. }) {
+                self.crew.shared.stats.wait.observe(now.saturating_duration_since(queued));
+            }
             self.run(job, now);
             has_run = true;
         }
@@ -191,7 +194,11 @@ impl Team {
         let deadline = start + self.crew.timeout;
         let stats = &self.crew.shared.stats;
         match job {
-            Job::Report { login, reply } => {
+            Job::Report { mut login, reply } => {
+                self.parse_device(&mut login);
+                if logger::is_verbose() {
+                    log::debug!("{}", login.line());
+                }
                 begin_call(&own.seat, start, What::Report(login.clone()));
                 if let Err(e) = own.state.report(&login, deadline) {
                     self.log_failure(
@@ -203,7 +210,7 @@ impl Team {
                 }
                 stats.run.observe(start.elapsed());
                 if let Some(reply) = reply {
-                    reply.send(Outcome::Reported);
+                    reply.send(Outcome::Done);
                 }
             }
             Job::Endpoint { name, attrs, reply } => {
@@ -225,7 +232,23 @@ impl Team {
                 stats.run.observe(start.elapsed());
                 reply.send(outcome);
             }
+            Job::Background { name, reply } => {
+                begin_call(&own.seat, start, What::Background(name.clone()));
+                if let Err(e) = own.state.background(&name, deadline) {
+                    let what = format!("Lua background function [{name}] exception");
+                    self.log_failure("background", &what, Failure::new(&e), None);
+                }
+                reply.send(Outcome::Done);
+            }
             Job::Probe => {}
+        }
+    }
+
+    /// Parses what the client said of itself, if the sender has not.
+    fn parse_device(&self, login: &mut Arc<LoginTuple>) {
+        if login.device_attrs.is_none() {
+            let attrs = self.crew.shared.devices.parse(&login.protocol, &login.device_id);
+            Arc::make_mut(login).device_attrs = Some(attrs);
         }
     }
 
@@ -260,6 +283,9 @@ impl What {
                 &[("login", login.login.to_string()), ("remote", login.remote.to_string()), seconds],
             ),
             What::Endpoint(name) => logger::line(&format!("Lua custom function [{name}] {what}"), &[seconds]),
+            What::Background(name) => {
+                logger::line(&format!("Lua background function [{name}] {what}"), &[seconds])
+            }
         }
     }
 }

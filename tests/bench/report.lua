@@ -1,5 +1,8 @@
 -- wrk: posts a report as wforce's webhook does, on kept connections, and prints one line of JSON.
+-- $DEVICE says what it tells of the device: "parsed" what wforce tells, "known" the same User-Agent in
+-- every report and nothing else, "new" another one each time.
 
+local device = os.getenv("DEVICE") or "parsed"
 local body = [[{"attrs": {"accountStatus": "active", "cos": "basic", "roles": ["user", "mobile"]}, ]] ..
     [["device_attrs": {"browser.family": "Firefox", "browser.major": "128", "browser.minor": "0", ]] ..
     [["device.brand": "", "device.family": "Other", "device.model": "", ]] ..
@@ -15,6 +18,25 @@ wrk.path = "/command/report"
 wrk.headers["Authorization"] = "Basic d2ZvcmNlOnN1cGVy" -- wforce:super
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = body:format(os.time() + 0.25)
+if device ~= "parsed" then
+    wrk.body = wrk.body:gsub('"device_attrs": {[^}]*}, ', "")
+end
+
+if device == "new" then
+    local number = 0
+    local before, after = wrk.body:match("^(.*Firefox/128%.)0(.*)$")
+
+    -- Each thread of wrk begins elsewhere.
+    function setup(thread)
+        number = number + 1
+        thread:set("first", number * 100000000)
+    end
+
+    function request()
+        number = number + 1
+        return wrk.format(nil, nil, nil, before .. (first + number) .. after)
+    end
+end
 
 function done(summary, latency)
     local errors = summary.errors

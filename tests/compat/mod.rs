@@ -4,6 +4,8 @@
 mod auth;
 /// The command line, its errors and exit statuses.
 mod command_line;
+/// The console over the network.
+mod console;
 /// Custom endpoints.
 mod endpoint;
 /// Recorded exchanges of the HTTP API.
@@ -14,5 +16,9 @@ mod golden_lua;
 mod logging;
 /// Reports, up to the policy.
 mod report;
+/// Background functions.
+mod schedule;
 /// Statistics and metrics.
 mod stats;
+/// Custom webhooks.
+mod webhook;

@@ -2,14 +2,22 @@
 
 /// Lua that fails, panics or never returns.
 mod bad_lua;
+/// What clients say of themselves, parsed by protocol.
+mod device;
 /// Clients that mean no good, or do none.
 mod hostile;
 /// Many clients, many reports, and the end of both.
 mod load;
+/// A configuration that users have already.
+mod migration;
+/// What can be wrong in a configuration.
+mod mistakes;
 /// C modules and Lua modules beside the configuration.
 mod modules;
 /// The Lua prompt on a terminal.
 mod prompt;
+/// The configuration read again.
+mod reload;
 /// What is shipped beside the program.
 mod shipped;
 /// Listeners that speak TLS.

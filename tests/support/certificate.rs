@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, crypto::ring};
 
 use super::Folder;
 
@@ -49,4 +55,24 @@ pub fn make(folder: &Folder, name: &str, names: &str, authority: Option<&Certifi
 pub fn openssl<const N: usize>(first: [&str; N], rest: &[&Path]) {
     let output = Command::new("openssl").args(first).args(rest).output().unwrap();
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The configuration of a server with this certificate; with `clients`, those must show one that it
+/// vouches for.
+pub fn server(certificate: &Certificate, clients: Option<&Certificate>) -> ServerConfig {
+    let provider = Arc::new(ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_file(&certificate.path).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
+    let builder = ServerConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(&authority.path).unwrap()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+        None => builder.with_no_client_auth(),
+    };
+    builder.with_single_cert(chain, key).unwrap()
 }

@@ -2,7 +2,9 @@
 //! chooses. It is killed, and the folder removed, when a test ends, however it ends.
 
 pub mod certificate;
+pub mod hook;
 pub mod http;
+pub mod terminal;
 pub mod tls;
 
 use std::fs;
@@ -35,11 +37,16 @@ setACL({"127.0.0.0/8"})
 
 /// Waits until `get` gives something; `what` is for the one who waits in vain.
 pub fn wait_for<T>(what: &str, get: impl FnMut() -> Option<T>) -> T {
-    wait(get, || format!("waited in vain for {what}"))
+    wait_within(LIMIT, what, get)
 }
 
-fn wait<T>(mut get: impl FnMut() -> Option<T>, complaint: impl FnOnce() -> String) -> T {
-    let end = Instant::now() + LIMIT;
+/// The same with a limit of its own, for what takes its time by design.
+pub fn wait_within<T>(limit: Duration, what: &str, get: impl FnMut() -> Option<T>) -> T {
+    wait(limit, get, || format!("waited in vain for {what}"))
+}
+
+fn wait<T>(limit: Duration, mut get: impl FnMut() -> Option<T>, complaint: impl FnOnce() -> String) -> T {
+    let end = Instant::now() + limit;
     loop {
         match get() {
             Some(found) => return found,
@@ -119,6 +126,16 @@ pub fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Where a data file of the tests is.
+pub fn data(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).display().to_string()
+}
+
+/// A new key for the console, as a line of the configuration.
+pub fn make_key() -> String {
+    run(&[], "makeKey()\n").stdout
+}
+
 /// Says that a test has nothing to do here, past the runner's capture of what passing tests print.
 pub fn skipped(reason: &str) {
     use std::io::Write;
@@ -189,7 +206,7 @@ impl Trackalert {
     /// Waits for a line that contains `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
         let found = || self.lines().into_iter().find(|line| line.contains(text));
-        wait(found, || format!("no {text:?} in the log:\n{}", self.lines().join("\n")))
+        wait(LIMIT, found, || format!("no {text:?} in the log:\n{}", self.lines().join("\n")))
     }
 
     /// How many lines contain `text`.
@@ -274,6 +291,15 @@ pub fn run(args: &[&str], input: &str) -> Output {
     let mut child = command.spawn().unwrap();
     // One that does not read its input has closed it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    read_output(child)
+}
+
+/// Runs another program to its end.
+pub fn output(command: &mut Command) -> Output {
+    read_output(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+fn read_output(child: Child) -> Output {
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Output {

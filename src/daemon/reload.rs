@@ -1,0 +1,93 @@
+//! Reading the configuration again: all of it is tried first, then all of it is put to use. What
+//! the old one has accepted, its own pools finish.
+
+use std::mem;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::console::Server;
+use crate::daemon::Daemon;
+use crate::daemon::start::{Generation, enter, load_devices};
+use crate::error::Result;
+use crate::http;
+use crate::logger::{self, notice};
+use crate::unix;
+
+/// How often a configuration that runs is looked after.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the configuration may run, so that one that never ends does not keep the daemon from
+/// hearing anything else.
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    /// Reads the configuration again. If it can't be used, everything stays as it was.
+    pub fn reload(&mut self) {
+        unix::notify_reloading();
+        notice!("reloading {}", self.home.display());
+        let was_verbose = logger::is_verbose();
+        logger::set_verbose(self.options.verbose);
+        match self.try_reload() {
+            Ok(()) => notice!("reloaded"),
+            Err(e) => {
+                logger::set_verbose(was_verbose);
+                log::error!("not reloaded, everything stays as it was: {e}");
+            }
+        }
+        unix::notify_ready();
+    }
+
+    fn try_reload(&mut self) -> Result<()> {
+        let script = enter(&self.home)?.within(LIMIT);
+        let shared = self.current.shared.next(load_devices(&self.options)?);
+        let mut next = interruptible(|| Generation::make(script, shared))?;
+        let console = self.open_console(&next)?;
+        let listeners = http::open(&next.config.listeners, Some(&self.front))?;
+        next.announce(&listeners);
+        self.front.change(listeners, next.site(), &next.config, next.connections())?;
+        // Nothing fails from here on.
+        next.dispatch_webhooks();
+        self.timer.change(&next.config.scheduled, next.pools.clone());
+        self.change_console(&next, console);
+        let old = mem::replace(&mut self.current, next);
+        self.retired.push(old.pools);
+        Ok(())
+    }
+
+    /// Opens the console's listener, if it is to be on another address.
+    fn open_console(&self, next: &Generation) -> Result<Option<Server>> {
+        match (self.current.console(), next.console()) {
+            (old, Some((address, key))) if old.as_ref().is_none_or(|(old, _)| *old != address) => {
+                Server::start(address, key, self.execute.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn change_console(&mut self, next: &Generation, opened: Option<Server>) {
+        match (&self.console, next.console()) {
+            (Some(console), Some((_, key))) if opened.is_none() => console.change_key(&key),
+            _ => {
+                let old = mem::replace(&mut self.console, opened);
+                old.into_iter().for_each(|console| console.stop(Instant::now()));
+            }
+        }
+    }
+}
+
+/// Lets `make` run Lua in this thread, which is interrupted when its time is up.
+fn interruptible<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
+    let thread = unix::current_thread();
+    let (done, wait) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while wait.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                unix::send_signal(thread, unix::INTERRUPT);
+            }
+        });
+        let made = make();
+        drop(done);
+        made
+    })
+}

@@ -1,0 +1,114 @@
+//! One delivery: a POST with the headers that wforce's webhooks have.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use chrono::Utc;
+use serde::de::IgnoredAny;
+use ureq::http::Request;
+use ureq::http::header::{HeaderName, HeaderValue};
+
+use crate::net::crypto;
+use crate::outbound::{self, Client};
+use crate::webhook::hook::Hook;
+
+/// Something to deliver.
+pub struct Delivery {
+    pub hook: Arc<Hook>,
+    body: Vec<u8>,
+    /// Unique, and the same at every attempt: a receiver can tell that it has seen it.
+    id: String,
+    /// Attempts that have failed.
+    pub failures: u32,
+}
+
+/// Why a delivery has failed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Another attempt may go better.
+    Passing(String),
+    /// No attempt can go better.
+    Lasting(String),
+}
+
+impl Delivery {
+    pub fn new(hook: Arc<Hook>, body: Vec<u8>) -> Delivery {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unique = format!("{} {} {number} {} {}", now.as_nanos(), std::process::id(), hook.id, hook.name);
+        Delivery { id: crypto::hash(unique.as_bytes()), hook, body, failures: 0 }
+    }
+
+    /// Makes an attempt. Any status from 200 to 299 is success.
+    pub fn post(&self, client: &Client, timeout: Duration) -> Result<(), Failure> {
+        let hook = &self.hook;
+        let body = if hook.is_kafka { wrap(&self.body)? } else { Cow::from(&self.body) };
+        let lasting = || Failure::Lasting("the request can't be made".into());
+        let uri = hook.url.on(Utc::now().date_naive()).ok_or_else(lasting)?;
+        let mut request = Request::post(uri).body(&body[..]).map_err(|_| lasting())?;
+        let headers = request.headers_mut();
+        headers.clone_from(&hook.headers);
+        let mut insert = |name, value: &str| -> Result<(), Failure> {
+            headers
+                .insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| lasting())?);
+            Ok(())
+        };
+        insert("x-wforce-delivery", &self.id)?;
+        if let Some(secret) = &hook.secret {
+            insert("x-wforce-signature", &crypto::sign(secret, &body))?;
+        }
+        let answer = client.send(&request, hook.timeout.unwrap_or(timeout));
+        let answer = answer.map_err(|e| Failure::Passing(e.to_string()))?;
+        let status = answer.status();
+        outbound::finish(answer);
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(Failure::Passing(format!("status {}", status.as_u16())))
+        }
+    }
+}
+
+/// A body as Kafka's REST proxy wants it: JSON that has no records becomes the value of one.
+fn wrap(body: &[u8]) -> Result<Cow<'_, [u8]>, Failure> {
+    let bad = |e: &dyn std::fmt::Display| Failure::Lasting(format!("not JSON, which kafka needs: {e}"));
+    let text = str::from_utf8(body).map_err(|e| bad(&e))?;
+    let has_records = if text.trim_start().starts_with('{') {
+        let members: HashMap<Cow<str>, IgnoredAny> = serde_json::from_str(text).map_err(|e| bad(&e))?;
+        members.contains_key("records")
+    } else {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|e| bad(&e))?;
+        false
+    };
+    if has_records {
+        return Ok(Cow::from(body));
+    }
+    Ok(Cow::from([&b"{\"records\":[{\"value\":"[..], body, b"}]}"].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kafka_gets_records() {
+        for (body, expected) in [
+            (r#"{ "foo":"bar" }"#, r#"{"records":[{"value":{ "foo":"bar" }}]}"#),
+            ("[1, 2.50]", r#"{"records":[{"value":[1, 2.50]}]}"#),
+            ("null", r#"{"records":[{"value":null}]}"#),
+            (r#"{"records":[]}"#, r#"{"records":[]}"#),
+            (r#" {"a":{"records":1}}"#, r#"{"records":[{"value": {"a":{"records":1}}}]}"#),
+            (r#"{"\u0072ecords":1}"#, r#"{"\u0072ecords":1}"#),
+        ] {
+            assert_eq!(wrap(body.as_bytes()).as_deref(), Ok(expected.as_bytes()), "{body}");
+        }
+        for body in [&b""[..], b"foo", b"{\"a\":", b"{} {}", b"\"\xff\"", b"{\"a\":\"\xff\"}"] {
+            let Err(Failure::Lasting(cause)) = wrap(body) else { panic!("{body:?}") };
+            assert!(cause.starts_with("not JSON, which kafka needs: "), "{cause}");
+        }
+    }
+}

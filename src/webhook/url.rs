@@ -1,0 +1,141 @@
+//! The URL of a hook: macros for the date in it, and without the credentials that it may hold.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::NaiveDate;
+use ureq::http::Uri;
+use ureq::http::uri::{Authority, Scheme};
+
+use crate::error::{Error, Result};
+
+/// The URL of a hook, without a user and a password.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Url {
+    text: String,
+    pub is_https: bool,
+}
+
+impl Url {
+    /// Reads a URL. What stands before an `@` in it comes back apart, as basic authentication has it.
+    pub fn parse(text: &str) -> Result<(Url, Option<String>)> {
+        // The URL may hold secrets, so the message does not hold the URL.
+        let bad = || Error::Refused("url: not an http or https URL".into());
+        let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
+        let mut url = Url { text: format!("{scheme}://{host}{path}"), is_https: false };
+        let uri = url.on(NaiveDate::default()).ok_or_else(bad)?;
+        url.is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let is_http = url.is_https || uri.scheme() == Some(&Scheme::HTTP);
+        let is_host =
+            |at: &Authority| !at.host().is_empty() && (at.as_str() == at.host() || at.port().is_some());
+        if !is_http || !uri.authority().is_some_and(is_host) {
+            return Err(bad());
+        }
+        Ok((url, user.map(credentials)))
+    }
+
+    /// The URL with the macros of a date replaced; other macros stay as they are.
+    pub fn on(&self, date: NaiveDate) -> Option<Uri> {
+        if !self.text.contains("%{") {
+            return self.text.parse().ok();
+        }
+        [("%{YYYY}", "%Y"), ("%{MM}", "%m"), ("%{dd}", "%d")]
+            .iter()
+            .fold(self.text.clone(), |text, (name, format)| {
+                text.replace(name, &date.format(format).to_string())
+            })
+            .parse()
+            .ok()
+    }
+
+    /// The URL for logs and metrics: without its query, in which many receivers want a key.
+    pub fn public(&self) -> String {
+        match self.text.find(['?', '#']) {
+            Some(at) if self.text[at..].starts_with('?') => format!("{}?...", &self.text[..at]),
+            Some(at) => self.text[..at].to_owned(),
+            None => self.text.clone(),
+        }
+    }
+}
+
+/// Basic credentials of the user information of a URL, in which `%` escapes what has a meaning there.
+fn credentials(user: &str) -> String {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    STANDARD.encode([&unescape(name)[..], b":", &unescape(password)].concat())
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, left @ ..] = rest {
+        let escaped = left.first_chunk::<2>().filter(|_| *first == b'%').and_then(|digits| {
+            let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &left[2..] } else { left };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macros_become_the_date_and_others_stay() {
+        let date = NaiveDate::from_ymd_opt(2026, 1, 9).unwrap();
+        for (text, expected) in [
+            ("http://example.com/", "http://example.com/"),
+            (
+                "http://example.com/m/%{YYYY}/%{MM}/%{dd}?d=%{YYYY}-%{MM}-%{dd}&x=%{foo}&y=%{yyyy}",
+                "http://example.com/m/2026/01/09?d=2026-01-09&x=%{foo}&y=%{yyyy}",
+            ),
+            ("https://%{YYYY}.example.com/a%20b", "https://2026.example.com/a%20b"),
+        ] {
+            let (url, _) = Url::parse(text).unwrap();
+            assert_eq!(url.on(date).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn credentials_are_taken_out() {
+        for (text, public, credentials) in [
+            ("http://u:p@example.com/a", "http://example.com/a", Some("dTpw")),
+            ("http://u@example.com", "http://example.com", Some("dTo=")),
+            ("http://a%40b:%3a%zz@[2001:db8::1]:80/", "http://[2001:db8::1]:80/", Some("YUBiOjoleno=")),
+            ("http://example.com/a@b", "http://example.com/a@b", None),
+            ("http://example.com/a?key=secret", "http://example.com/a?...", None),
+            ("http://example.com/a#part", "http://example.com/a", None),
+            ("http://example.com/%{YYYY}", "http://example.com/%{YYYY}", None),
+        ] {
+            let (url, found) = Url::parse(text).unwrap();
+            assert_eq!((url.public().as_str(), found.as_deref()), (public, credentials), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_web_server_is_refused() {
+        for text in [
+            "",
+            "example.com",
+            "/path",
+            "ftp://example.com/",
+            "http://",
+            "http:///path",
+            "http://u:p@/",
+            "http://exa mple.com/",
+            "http://example.com/a b",
+            "http://example.com/\r\nX-Injected: 1",
+            "http://example.com:port/",
+        ] {
+            let error = Url::parse(text).unwrap_err();
+            assert_eq!(error.to_string(), "url: not an http or https URL", "{text:?}");
+        }
+        assert!(Url::parse("HTTPS://example.com").unwrap().0.is_https);
+    }
+}

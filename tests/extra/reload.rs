@@ -1,0 +1,203 @@
+//! The configuration read again, by SIGHUP, while everything goes on.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use nix::sys::signal::Signal;
+
+use crate::support::http::Client;
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert, data, make_key, run, wait_for};
+
+impl Trackalert {
+    /// Has the daemon read another configuration, and waits until it has.
+    fn reload(&self, config: &str) -> bool {
+        let count = |text| self.count_lines(text);
+        let (good, bad) = (count("reloaded"), count("everything stays as it was"));
+        self.folder.write("trackalert.conf", config);
+        self.signal(Signal::SIGHUP);
+        // The line of a failure holds the word, too.
+        wait_for("the reload", || (count("reloaded") > good).then_some(()));
+        count("everything stays as it was") == bad
+    }
+}
+
+/// Two configurations that differ in nearly everything.
+fn variants() -> [String; 2] {
+    let common = "addCustomStat('runs') setReportQueueSize(1000000)\n";
+    let one = "setReport(function() incCustomStat('runs') end)
+        setCustomEndpoint('which', function() return true, { which = 'one' } end)
+        setNumReportThreads(2)\n";
+    let other = "setReport(function(lt) incCustomStat('runs') local name = lt.login end)
+        setCustomEndpoint('which', function() return true, { which = 'other' } end)
+        setNumReportThreads(5) setNumWorkerThreads(2) addListener('127.0.0.1:0', false)
+        setBackground('x', function() end) intervalScheduleBackgroundFunc('0:00:01', 'x')\n";
+    [one, other].map(|rest| format!("{SERVER}{common}{rest}"))
+}
+
+#[test]
+fn a_hundred_reloads_under_load_lose_nothing() {
+    let variants = variants();
+    let daemon = Trackalert::start_with(Folder::new(), &variants[0], Command::new(PROGRAM));
+    let (is_over, accepted) = (AtomicBool::new(false), AtomicU64::new(0));
+    let address = daemon.address;
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (is_over, accepted) = (&is_over, &accepted);
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                while !is_over.load(Ordering::Relaxed) {
+                    if number == 0 {
+                        client = Client::connect(address);
+                    }
+                    let reply = client.post("/command/report", r#"{"login":"joe@example.com"}"#);
+                    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"status":"ok"}"#));
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    if number == 1 {
+                        assert_eq!(client.post("/command/which", "{}").status, 200);
+                    }
+                }
+            });
+        }
+        // Whatever fails here, the clients end.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut memory = 0;
+            for number in 1..=100 {
+                if number % 10 == 0 {
+                    assert!(!daemon.reload("setReport(oops)"), "a broken one");
+                    continue;
+                }
+                assert!(daemon.reload(&variants[number % 2]), "{:?}", daemon.lines());
+                let which = daemon.client().post("/command/which", "{}").json();
+                assert_eq!(which["r_attrs"]["which"], ["one", "other"][number % 2]);
+                if number == 41 {
+                    memory = daemon.status("VmRSS");
+                }
+            }
+            let after = daemon.status("VmRSS");
+            assert!(after < memory + 32 * 1024, "{memory} KiB have become {after} KiB");
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        result.unwrap();
+    });
+    let accepted = accepted.into_inner();
+    assert!(accepted > 1000, "{accepted}");
+    wait_for("every report", || {
+        (daemon.metric("trackalert_custom_stats_total{metric=\"runs\"}") == accepted).then_some(())
+    });
+    assert_eq!(daemon.get("/command/stats").json()["reports"], accepted);
+    daemon.stop();
+}
+
+#[test]
+fn everything_is_read_again() {
+    let folder = Folder::new();
+    std::fs::copy(data("city.mmdb"), folder.path("x.mmdb")).unwrap();
+    let [old_key, new_key] = [make_key(), make_key()];
+    let config = |key: &str, rest: &str| {
+        format!(
+            "{SERVER}controlSocket('127.0.0.1:0')\n{key}newGeoIP2DB('x', 'x.mmdb')
+            setReport(function(lt)
+                infoLog('{rest}', {{ country = getGeoIP2DB('x'):lookupCountry(newCA('128.243.1.1')) }})
+            end)\n"
+        )
+    };
+    let old = config(&old_key, "old");
+    let daemon = Trackalert::start_with(folder, &old, Command::new(PROGRAM));
+    let report = || assert_eq!(daemon.report("{}").status, 200);
+    let stats = |key: &str| {
+        let line = daemon.wait_for_line("Accepting control connections on ");
+        let address = line.rsplit(' ').next().unwrap().to_owned();
+        let client = daemon.folder.write("client.conf", &format!("controlSocket('{address}')\n{key}"));
+        run(&["-C", client.to_str().unwrap(), "-e", "stats()"], "").stdout
+    };
+    report();
+    daemon.wait_for_line("old: country=\"\"");
+    assert_eq!(stats(&old_key), "1 reports\n");
+
+    // What is broken changes nothing, wherever it is.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    for (rest, problem) in [
+        ("error('broken')".into(), "trackalert.conf:11: broken"),
+        ("x = ".into(), "unexpected symbol"),
+        ("newGeoIP2DB('y', 'missing.mmdb')".into(), "missing.mmdb: no such file"),
+        ("cronScheduleBackgroundFunc('* * * * *', 'missing')".into(), "no setBackground(\"missing\""),
+        (format!("addListener('{taken}', false)"), "address already in use"),
+        (format!("controlSocket('{taken}')"), "address already in use"),
+    ] {
+        assert!(!daemon.reload(&format!("{}{rest}", config(&new_key, "broken"))), "{rest}");
+        daemon.wait_for_line(problem);
+    }
+    report();
+    wait_for("the old policy", || (daemon.count_lines("old: ") == 2).then_some(()));
+    assert_eq!(stats(&old_key), "2 reports\n");
+
+    std::fs::copy(data("country.mmdb"), daemon.folder.path("new")).unwrap();
+    std::fs::rename(daemon.folder.path("new"), daemon.folder.path("x.mmdb")).unwrap();
+    let more = format!("{}addListener('127.0.0.1:0', false)\n", config(&new_key, "new"));
+    assert!(daemon.reload(&more));
+    report();
+    daemon.wait_for_line("new: country=\"GB\"");
+    assert_eq!((stats(&new_key).as_str(), stats(&old_key).as_str()), ("3 reports\n", ""));
+    let lines = daemon.lines();
+    let further = lines.iter().rev().find_map(|line| line.split_once("listening on ")).unwrap().1;
+    let further = further.parse().unwrap();
+    assert_ne!(further, daemon.address);
+    assert_eq!(Client::connect(further).get("/livez").status, 200);
+
+    assert!(daemon.reload(&config(&new_key, "last")));
+    wait_for("the listener's end", || std::net::TcpStream::connect(further).is_err().then_some(()));
+    report();
+    daemon.wait_for_line("last: ");
+    assert!(daemon.reload(&format!("{SERVER}setWebserverPassword('other')")));
+    assert_eq!(daemon.report("{}").status, 401);
+    assert_eq!(stats(&new_key), "", "the console is closed");
+    daemon.stop();
+}
+
+#[test]
+fn what_was_accepted_is_run_by_the_policy_that_accepted_it() {
+    let policy = |name: &str| {
+        format!(
+            "{SERVER}setNumReportThreads(1) setReport(function(lt)
+                if lt.login == 'slow' then
+                    io.open('begun', 'w'):close()
+                    while not io.open('go') do end
+                end
+                infoLog('{name}', {{ login = lt.login }})
+            end)"
+        )
+    };
+    let daemon = Trackalert::start_with(Folder::new(), &policy("first"), Command::new(PROGRAM));
+    for login in ["slow", "queued"] {
+        daemon.report(&format!(r#"{{"login":"{login}"}}"#));
+    }
+    wait_for("the slow one", || daemon.folder.path("begun").exists().then_some(()));
+    assert!(daemon.reload(&policy("second")));
+    daemon.report(r#"{"login":"new"}"#);
+    daemon.wait_for_line("second: login=\"new\"");
+    daemon.folder.write("go", "");
+    daemon.wait_for_line("first: login=\"slow\"");
+    daemon.wait_for_line("first: login=\"queued\"");
+    // The threads of the first policy end when their work is done.
+    let threads = daemon.status("Threads");
+    assert!(daemon.reload(&policy("third")));
+    wait_for("the end of old threads", || (daemon.status("Threads") <= threads).then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn a_configuration_that_never_ends_does_not_keep_the_daemon_from_stopping() {
+    let daemon = Trackalert::start("");
+    daemon.folder.write("trackalert.conf", "io.open('begun', 'w'):close() while true do end");
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the loop", || daemon.folder.path("begun").exists().then_some(()));
+    assert_eq!(daemon.report("{}").status, 200, "it serves on");
+    let mut daemon = daemon;
+    // The second one ends it, whatever the main thread does.
+    wait_for("its end", || {
+        daemon.signal(Signal::SIGTERM);
+        (!daemon.is_running()).then_some(())
+    });
+    assert!(!daemon.wait().success());
+}

@@ -1,0 +1,58 @@
+//! The program on a terminal of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use nix::pty::openpty;
+
+use crate::support::{PROGRAM, Running, wait_for};
+
+/// The program on a terminal of its own.
+pub struct Terminal {
+    child: Running,
+    keys: File,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    /// Runs the program and waits for its prompt.
+    pub fn start(args: &[&str]) -> Terminal {
+        let pty = openpty(None, None).unwrap();
+        let side = || Stdio::from(pty.slave.try_clone().unwrap());
+        let mut command = Command::new(PROGRAM);
+        command.args(args).env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
+        let child = Running::start(&mut command);
+        let screen = Arc::new(Mutex::new(String::new()));
+        let mut output = File::from(pty.master.try_clone().unwrap());
+        let text = screen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
+                text.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+        });
+        let terminal = Terminal { child, keys: File::from(pty.master), screen };
+        terminal.wait_for("> ");
+        terminal
+    }
+
+    /// What has been shown so far.
+    pub fn screen(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    pub fn wait_for(&self, text: &str) {
+        wait_for(text, || self.screen().contains(text).then_some(()));
+    }
+
+    pub fn type_keys(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait()
+    }
+}
