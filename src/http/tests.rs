@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::device::Devices;
 use crate::lua::Script;
 use crate::net::tls::{Options, ServerTls};
 use crate::shared::Shared;
-use crate::stats::Stats;
 use crate::worker::{Crew, Pool, Pools, Urgency};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,15 +25,15 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A front, and what all of its sites count in.
+/// A front, and what was shared by the threads at first.
 struct House {
     front: Front,
-    stats: Arc<Stats>,
+    shared: Arc<Shared>,
 }
 
 /// A site that says who it is.
-fn site(stats: &Arc<Stats>, config: &Config, name: &str) -> Arc<Site> {
-    let shared = Arc::new(Shared::new(stats.clone()));
+fn site(before: &Shared, config: &Config, name: &str) -> Arc<Site> {
+    let shared = Arc::new(before.next(Devices::default()));
     shared.set_password("super").unwrap();
     shared.add_endpoint("who");
     shared.add_endpoint(name);
@@ -45,7 +45,7 @@ fn site(stats: &Arc<Stats>, config: &Config, name: &str) -> Arc<Site> {
     let script = Arc::new(Script::of(&script));
     let crew = || Crew { name: "test", shared: shared.clone(), script: script.clone(), timeout: LIMIT };
     let pool = |urgency| Pool::start(crew(), 1, 1000, urgency).unwrap();
-    let pools = Pools { report: pool(Urgency::Unwaited), endpoint: pool(Urgency::Waited) };
+    let pools = Pools { report: pool(Urgency::Unwaited), endpoint: pool(Urgency::Waited), scheduler: None };
     Arc::new(Site::new(config, shared, Arc::new(pools)))
 }
 
@@ -60,17 +60,17 @@ fn config(listeners: &[(&str, Option<&ServerTls>)], threads: usize) -> Config {
 
 impl House {
     fn start(config: &Config, name: &str) -> House {
-        let stats = Arc::new(Stats::new());
         let listeners = open(&config.listeners, None).unwrap();
-        let site = site(&stats, config, name);
+        let shared = Arc::<Shared>::default();
+        let site = site(&shared, config, name);
         let front = Front::start(listeners, site, config, config.connections).unwrap();
-        House { front, stats }
+        House { front, shared }
     }
 
     /// Goes on with another configuration; what is left of its site is told by the pointer.
     fn change(&mut self, config: &Config, name: &str) -> Weak<Site> {
         let listeners = open(&config.listeners, Some(&self.front)).unwrap();
-        let site = site(&self.stats, config, name);
+        let site = site(&self.shared, config, name);
         let weak = Arc::downgrade(&site);
         self.front.change(listeners, site, config, config.connections).unwrap();
         weak
@@ -213,8 +213,7 @@ fn a_listener_closes_and_its_clients_stay() {
 #[test]
 fn whoever_waits_at_a_listener_that_closes_is_let_in() {
     let both = config(&[("127.0.0.1:0", None)], 1);
-    let stats = Arc::new(Stats::new());
-    let site = site(&stats, &both, "only");
+    let site = site(&Shared::default(), &both, "only");
     let listeners = open(&both.listeners, None).unwrap();
     let address = listeners[0].place.actual;
     let mut waiting = [Visitor::connect(address), Visitor::connect(address)];
@@ -274,7 +273,7 @@ fn a_request_that_has_begun_is_finished_on_either_site() {
     let mut chunked = Visitor::connect(house.address(0));
     chunked.send(&post("/command/report", "").replace("Content-Length: 0", "Transfer-Encoding: chunked"));
     chunked.send("3\r\n{  \r\n");
-    wait_for("them to be inside", || house.stats.metrics.connections.get() == 4);
+    wait_for("them to be inside", || house.shared.stats.metrics.connections.get() == 4);
     // The one web thread reads what came first first.
     assert_eq!(Visitor::connect(house.address(0)).ask(), "first");
     let mut small = plain.clone();

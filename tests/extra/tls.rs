@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::support::certificate::{make, openssl};
 use crate::support::http::request;
@@ -142,6 +145,30 @@ fn sessions_are_resumed() {
         assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
         assert_eq!(stream.conn.handshake_kind(), Some(expected));
     }
+}
+
+#[test]
+fn certificates_are_read_again_with_the_configuration() {
+    let Some(server) = TlsServer::start("{}", "") else { return };
+    let (daemon, config) = (&server.daemon, Arc::new(server.trusting(None)));
+    let is_shown = || {
+        let stream = server.shake(&config).unwrap();
+        let file = CertificateDer::from_pem_file(daemon.folder.path("server.pem")).unwrap();
+        stream.conn.peer_certificates().unwrap()[0] == file
+    };
+    assert!(is_shown());
+    let mut kept = server.client();
+    make(&daemon.folder, "server", "DNS:localhost", Some(&server.authority));
+    assert!(!is_shown());
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the new certificate", || is_shown().then_some(()));
+    assert_eq!(kept.get("/livez").status, 200);
+    daemon.folder.write("server.key", "");
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.wait_for_line("not reloaded, everything stays as it was: trackalert.conf:");
+    assert!(line.ends_with("server.key: no private key in PEM format"), "{line}");
+    assert!(is_shown());
+    assert_eq!(kept.get("/livez").status, 200);
 }
 
 #[test]
