@@ -68,6 +68,9 @@ fn systemd_hears_of_the_start_the_work_and_the_end() {
     hear("READY=1");
     hear("WATCHDOG=1");
     hear("WATCHDOG=1");
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    hear("RELOADING=1\nMONOTONIC_USEC=");
+    hear("READY=1");
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     hear("STOPPING=1");
 }
