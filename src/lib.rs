@@ -9,12 +9,12 @@
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
-//! (`http::web`) reads bytes into the connection's state (`http::connection`) until a head
-//! (`http::request`) and its body are whole · `http::routes` finds the command and checks the
-//! password · `http::handlers` makes a `login::LoginTuple` of the JSON and puts it in the queue of
-//! the report pool (`worker`) · the web thread answers `{"status":"ok"}` · a report thread parses
-//! what the client said of itself (`device`) and calls the function of the policy in its own Lua
-//! state (`lua`).
+//! (`http::web`) reads bytes, inside TLS or not (`http::wire`), into the connection's state
+//! (`http::connection`) until a head (`http::request`) and its body are whole · `http::routes` finds
+//! the command and checks the password · `http::handlers` makes a `login::LoginTuple` of the JSON
+//! and puts it in the queue of the report pool (`worker`) · the web thread answers `{"status":"ok"}`
+//! · a report thread parses what the client said of itself (`device`) and calls the function of the
+//! policy in its own Lua state (`lua`).
 //!
 //! The main thread (`daemon`) runs the configuration first, which fills `config::Config`, starts
 //! what that asks for, and then hears signals and console commands. What threads share while running

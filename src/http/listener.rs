@@ -1,7 +1,7 @@
 //! Listeners are opened before anything depends on them, so that one which can't be opened changes
 //! nothing. Those that are open already, and still wanted, keep their sockets.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -39,10 +39,24 @@ pub fn open(wanted: &[Listener], held: &[Place]) -> Result<Vec<Opened>> {
         if let Some(at) = held.iter().position(|place| place.configured == address) {
             return Ok(Opened { place: held.remove(at), tls, socket: None });
         }
-        let (actual, socket) = listen(address).map_err(Error::io(format!("listener {address}")))?;
+        let (actual, socket) = listen(address).map_err(|e| refused(address, e, wanted, &held))?;
         Ok(Opened { place: Place { configured: address, actual }, tls, socket: Some(socket) })
     };
     wanted.iter().map(&mut open).collect()
+}
+
+/// The system can't have a listener on every address beside one that is to be closed, which must not
+/// be closed before everything else is sure.
+fn refused(address: SocketAddr, e: io::Error, wanted: &[Listener], held: &[Place]) -> Error {
+    let is_wanted = |place: &Place| wanted.iter().any(|listener| listener.address == place.configured);
+    let is_in_the_way = |place: &&Place| place.actual.port() == address.port() && !is_wanted(place);
+    match held.iter().find(is_in_the_way) {
+        Some(place) if e.kind() == ErrorKind::AddrInUse => {
+            let old = place.actual;
+            Error::Refused(format!("listener {address}: {old} is open until then, so this needs a restart"))
+        }
+        _ => Error::io(format!("listener {address}"))(e),
+    }
 }
 
 /// Opens a socket. One on an IPv6 address does not take IPv4 clients.
@@ -86,6 +100,20 @@ mod tests {
             assert!(
                 opened.iter().zip(&found).all(|(opened, found)| opened.socket.is_none() == found.is_some())
             );
+        }
+    }
+
+    #[test]
+    fn an_address_that_takes_the_place_of_another_needs_a_restart() {
+        let first = open(&wanted(&["127.0.0.1:0"]), &[]).unwrap();
+        let place = first[0].place;
+        let every = format!("0.0.0.0:{}", place.actual.port());
+        for (also, text) in
+            [(None, "is open until then, so this needs a restart"), (Some("127.0.0.1:0"), "in use")]
+        {
+            let addresses: Vec<&str> = [Some(every.as_str()), also].into_iter().flatten().collect();
+            let error = open(&wanted(&addresses), &[place]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("listener {every}: ")) && error.ends_with(text), "{error}");
         }
     }
 

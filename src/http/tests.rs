@@ -237,7 +237,8 @@ fn whoever_waits_at_a_listener_that_closes_is_let_in() {
 #[test]
 fn a_listener_that_cannot_be_opened_changes_nothing() {
     let house = House::start(&config(&[("127.0.0.1:0", None)], 1), "first");
-    let taken = house.address(0).to_string();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
     let error = open(&config(&[("127.0.0.2:0", None), (&taken, None)], 1).listeners, Some(&house.front));
     assert_eq!(error.unwrap_err().to_string(), format!("listener {taken}: address already in use"));
     assert_eq!(Visitor::connect(house.address(0)).ask(), "first");

@@ -183,7 +183,8 @@ fn whoever_does_not_speak_tls_is_closed() {
     let Some(server) = TlsServer::start("{}", "") else { return };
     for bytes in [request("GET", "/livez", "").as_bytes(), b"\x80\x2e\x01\x03\x01", &[0; 70_000], b"\n"] {
         let mut stream = http::connect(server.address);
-        stream.write_all(bytes).unwrap();
+        // It may be closed before it has said everything.
+        let _ = stream.write_all(bytes);
         if bytes.len() < 5 {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
         }
