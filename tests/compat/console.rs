@@ -292,13 +292,9 @@ fn a_client_that_is_silent_or_slow_keeps_no_other_from_working() {
         (0..31).map(|_| TcpStream::connect(address(&site.daemon)).unwrap()).collect();
     wait_for("all of them", || (site.daemon.count_lines(" connected") >= 31).then_some(()));
     assert_eq!(site.execute("stats()").stdout, "0 reports\n");
-    let last = TcpStream::connect(address(&site.daemon)).unwrap();
-    wait_for("room for none", || (site.execute("stats()").status == 1).then_some(()));
-    site.daemon.wait_for_line("refused: there are 32 connections already");
-    drop(last);
     // Those who have not begun within ten seconds are gone.
     site.daemon.wait_for_line(": timed out");
-    wait_for("room again", || (site.execute("stats()").status == 0).then_some(()));
+    wait_for("the end of all", || (site.daemon.count_lines(": timed out") == 31).then_some(()));
     drop(silent);
     site.daemon.stop();
 }
