@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! lib > daemon > http, schedule, console > worker > lua > shared > webhook
-//!     > login, device, config, geoip, stats > net, cron, cli, logger, outbound, unix > error
+//!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread

@@ -3,4 +3,5 @@
 pub mod addr;
 pub mod crypto;
 pub mod netmask;
+pub mod pem;
 pub mod tls;

@@ -1,22 +1,18 @@
 //! The server's side of TLS, read and checked as a whole: the certificate that a listener shows, its
 //! key, and what is asked of clients. Connections are made of it in `http::wire`.
 
-use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::unistd::geteuid;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::error::{Error, Result};
+use crate::net::pem;
 
 /// The versions that there are, oldest first.
 static VERSIONS: [(&str, &SupportedProtocolVersion); 2] = [("TLSv1.2", &TLS12), ("TLSv1.3", &TLS13)];
@@ -128,7 +124,7 @@ impl ServerTls {
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| options.allows(suite));
         let provider = Arc::new(provider);
-        let shown = certified_key(certificate, key, &provider)?;
+        let shown = pem::certified_key(certificate, key, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(&versions).map_err(refused)?;
         let builder = match &options.client_ca {
@@ -148,60 +144,16 @@ impl ServerTls {
     }
 }
 
-fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey> {
-    let chain = read_certificates(certificate)?;
-    let private = read_key(key)?;
-    let signer = provider.key_provider.load_private_key(private).map_err(|_| {
-        unusable(key, "no key of a kind that can be used: RSA from 2048 bits, P-256, P-384 or Ed25519")
-    })?;
-    let shown = CertifiedKey::new(chain, signer);
-    match shown.keys_match() {
-        Ok(()) => Ok(shown),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(unusable(key, &format!("not the key of the certificate in {}", certificate.display())))
-        }
-        Err(_) => Err(unusable(certificate, "the first certificate is not one of X.509 version 3")),
-    }
-}
-
 /// Lets in clients that show a certificate which one of those in a file vouches for.
 fn client_verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(path)? {
-        roots.add(certificate).map_err(|_| unusable(path, "a certificate is not one of X.509 version 3"))?;
+    for certificate in pem::certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|_| pem::unusable(path, "a certificate is not one of X.509 version 3"))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    verifier.build().map_err(|e| unusable(path, &e.to_string()))
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let text = read(path)?;
-    let certificates: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(unusable(path, "no certificate in PEM format")),
-    }
-}
-
-/// What is wrong with a key is not told in detail: the details are parts of the key.
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        let is_encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
-        unusable(path, if is_encrypted { "the key has a passphrase" } else { "no private key in PEM format" })
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| {
-        let is_forbidden = e.kind() == ErrorKind::PermissionDenied && !geteuid().is_root();
-        let explained = || io::Error::new(e.kind(), format!("permission denied for user {}", geteuid()));
-        Error::io(path)(if is_forbidden { explained() } else { e })
-    })
-}
-
-fn unusable(path: &Path, why: &str) -> Error {
-    Error::Refused(format!("{}: {why}", path.display()))
+    verifier.build().map_err(|e| pem::unusable(path, &e.to_string()))
 }
 
 fn refused(e: rustls::Error) -> Error {

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{Error, Result};
+use crate::net::pem;
 
 type Checked<T> = std::result::Result<T, rustls::Error>;
 
 /// What the configuration asks of every outbound HTTPS connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     /// Whether a certificate must be vouched for by one that is trusted.
     pub checks_chain: bool,
@@ -26,14 +26,8 @@ pub struct Tls {
     pub checks_name: bool,
     /// The certificates to trust, instead of the system's.
     bundle: Option<Vec<CertificateDer<'static>>>,
-    identity: Option<Arc<Identity>>,
-}
-
-/// What servers are shown that want to know who asks.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    /// What servers are shown that want to know who asks.
+    identity: Option<Arc<SingleCertAndKey>>,
 }
 
 impl Default for Tls {
@@ -45,10 +39,10 @@ impl Default for Tls {
 impl Tls {
     /// Trusts the certificates in a PEM file, and no others.
     pub fn set_bundle(&mut self, path: &Path) -> Result<()> {
-        let certificates = read_certificates(path)?;
+        let certificates = pem::certificates(path)?;
         let (added, ignored) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
         if added == 0 {
-            return Err(unusable(path, "no certificate that can be used"));
+            return Err(pem::unusable(path, "no certificate that can be used"));
         }
         if ignored > 0 {
             log::warn!("{}: {ignored} certificates can't be used", path.display());
@@ -59,11 +53,8 @@ impl Tls {
 
     /// Shows servers that ask for it the certificate in one PEM file, with the key in another.
     pub fn set_identity(&mut self, certificate: &Path, key: &Path) -> Result<()> {
-        let chain = read_certificates(certificate)?;
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, "private key", e))?;
-        CertifiedKey::from_der(chain.clone(), private.clone_key(), &ring::default_provider())
-            .map_err(|e| unusable(key, &format!("not the key of {}: {e}", certificate.display())))?;
-        self.identity = Some(Arc::new(Identity { chain, key: private }));
+        let identity = pem::certified_key(certificate, key, &ring::default_provider())?;
+        self.identity = Some(Arc::new(SingleCertAndKey::from(identity)));
         Ok(())
     }
 
@@ -83,9 +74,7 @@ impl Tls {
             .map_err(refused)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let config = match &self.identity {
-            Some(identity) => builder
-                .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-                .map_err(refused)?,
+            Some(identity) => builder.with_client_cert_resolver(identity.clone()),
             None => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
@@ -106,27 +95,6 @@ impl Tls {
         }
         Ok(roots)
     }
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let read = || {
-        let certificates =
-            CertificateDer::pem_file_iter(path)?.collect::<std::result::Result<Vec<_>, _>>()?;
-        if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certificates) }
-    };
-    read().map_err(|e| unreadable(path, "certificate", e))
-}
-
-fn unreadable(path: &Path, what: &str, e: pem::Error) -> Error {
-    match e {
-        pem::Error::Io(e) => Error::io(path)(e),
-        pem::Error::NoItemsFound => unusable(path, &format!("no {what} in PEM format")),
-        other => unusable(path, &other.to_string()),
-    }
-}
-
-fn unusable(path: &Path, why: &str) -> Error {
-    Error::Refused(format!("{}: {why}", path.display()))
 }
 
 /// Checks what servers show.
@@ -226,7 +194,7 @@ mod tests {
             assert_eq!(error, format!("{}: {why}", path.display()));
         }
         let error = Tls::default().set_bundle(&cut).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{}: ", cut.display())), "{error}");
+        assert_eq!(error, format!("{}: no certificate in PEM format", cut.display()));
         let error = Tls::default().set_identity(&broken, &empty).unwrap_err().to_string();
         assert_eq!(error, format!("{}: no private key in PEM format", empty.display()));
         fs::remove_dir_all(&folder).unwrap();

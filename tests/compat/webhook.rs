@@ -588,6 +588,7 @@ fn a_client_can_show_a_certificate() {
     let path = folder.write("bad.conf", &show(&here.path));
     let output = run(&["-t", "-C", path.to_str().unwrap()], "");
     assert_eq!(output.status, 78);
-    let error = format!("{}: not the key of {}", client.key.display(), here.path.display());
+    let (key, certificate) = (client.key.display(), here.path.display());
+    let error = format!("{key}: not the key of the certificate in {certificate}");
     assert!(output.stderr.contains(&error), "{}", output.stderr);
 }
