@@ -53,10 +53,11 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Opens a database for a policy to look up by name.
+    /// Opens a database for a policy to look up by name, unless there is one of that name.
     pub fn open(&self, name: &str, file: &Path) -> Result<()> {
         if self.named.read().contains_key(name) {
-            return Err(Error::Refused(format!("name: there is a database named \"{name}\" already")));
+            log::warn!("database \"{name}\" is there already: the further one is ignored");
+            return Ok(());
         }
         let database = Database::open(file)?;
         self.named.write().insert(name.to_owned(), Arc::new(database));
@@ -178,6 +179,11 @@ impl<'de> Deserialize<'de> for Whole {
 
             fn visit_u64<E>(self, number: u64) -> std::result::Result<Whole, E> {
                 Ok(Whole(number as f64))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> std::result::Result<Whole, E> {
+                let number = u32::try_from(number).map_err(|_| E::custom("a negative number"))?;
+                Ok(Whole(number.into()))
             }
 
             fn visit_u128<E>(self, number: u128) -> std::result::Result<Whole, E> {
@@ -330,6 +336,7 @@ mod tests {
         assert_eq!(country().as_deref(), Some("GB"), "the new content");
         std::fs::remove_file(&file).unwrap();
         assert!(databases.reload().is_err() && country().is_some());
-        assert!(databases.open("city", &data("city.mmdb")).is_err(), "the name is taken");
+        databases.open("city", &data("city.mmdb")).unwrap();
+        assert!(Arc::ptr_eq(&city, &databases.named("city").unwrap()), "the first counts");
     }
 }

@@ -1,21 +1,21 @@
 //! What threads share while running, and nothing else. What is decided before the start is in
 //! `Config`; each lock here is held for one line.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::config::Config;
+use crate::config::{BUILT_IN, Config};
 use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::geoip::Databases;
 use crate::net::netmask::NetmaskGroup;
 use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
-use crate::webhook::{Dispatch, Hook, Hooks, Webhooks};
+use crate::webhook::{Dispatch, Hook, Hooks, Settings, Webhooks};
 
 /// Console commands that the Lua threads keep.
 const MAX_COMMANDS: usize = 10_000;
@@ -35,6 +35,7 @@ pub struct Shared {
     password: RwLock<Option<Arc<str>>>,
     metrics_open: AtomicBool,
     endpoints: RwLock<BTreeMap<String, Arc<Counter>>>,
+    custom_stats: RwLock<BTreeSet<String>>,
     commands: RwLock<Vec<Arc<str>>>,
     command_count: AtomicUsize,
     noticed: Mutex<HashSet<&'static str>>,
@@ -70,6 +71,7 @@ impl Shared {
             password: RwLock::new(None),
             metrics_open: AtomicBool::new(false),
             endpoints: RwLock::new(BTreeMap::new()),
+            custom_stats: RwLock::default(),
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
@@ -122,6 +124,24 @@ impl Shared {
         self.metrics_open.load(Ordering::Relaxed)
     }
 
+    /// Declares a custom counter.
+    pub fn add_custom_stat(&self, name: &str) -> Result<()> {
+        self.stats.add_custom(name)?;
+        self.custom_stats.write().insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Forgets the counters that belong to no part of this configuration, but to one before it, or to
+    /// one that failed.
+    pub fn forget_others(&self) {
+        let custom = self.custom_stats.read();
+        let endpoints = self.endpoints.read();
+        let is_command = |name: &str| BUILT_IN.contains(&name) || endpoints.contains_key(name);
+        self.stats.retain(|name| custom.contains(name), is_command);
+        let hooks = self.hooks.read();
+        self.stats.metrics.retain_webhooks(|id, url| hooks.has_counter(id, url));
+    }
+
     /// Declares a custom endpoint.
     pub fn add_endpoint(&self, name: &str) {
         let counter = self.stats.command(name);
@@ -161,32 +181,40 @@ impl Shared {
     /// How webhooks are to be delivered when a configuration that has run is put to use.
     pub fn prepare_webhooks(&self, config: &Config) -> Result<Dispatch> {
         let hooks = self.hooks.read();
-        let client =
-            Client::new(hooks.has_https().then_some(&config.outbound), config.webhooks.deliveries())?;
-        Ok(Dispatch { limits: config.webhooks.clone(), shares: hooks.len() > 1, client })
+        let limits = config.webhooks.clone();
+        let client = Client::new(hooks.has_https().then_some(&config.outbound), limits.deliveries())?;
+        hooks.set(Settings { client, timeout: limits.timeout });
+        Ok(Dispatch { limits, shares: hooks.len() > 1 })
+    }
+
+    /// Whether one more console command can be left for the Lua threads.
+    pub fn check_spread(&self) -> Result<()> {
+        if self.command_count() < MAX_COMMANDS {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "{MAX_COMMANDS} commands have reached the Lua threads: put them in the configuration and reload it"
+        )))
     }
 
     /// Leaves a console command for every Lua thread to run before its next job.
     ///
     /// They are kept, because a Lua state that is made later has to run them too.
     pub fn spread(&self, command: &str) -> Result<()> {
+        self.check_spread()?;
         let mut commands = self.commands.write();
-        if commands.len() >= MAX_COMMANDS {
-            let text = format!(
-                "{MAX_COMMANDS} commands have reached the Lua threads: put them in the configuration"
-            );
-            return Err(Error::Refused(text));
-        }
         commands.push(Arc::from(command));
         self.command_count.store(commands.len(), Ordering::Release);
         Ok(())
     }
 
-    /// The console commands after the first `seen`; without a lock when there are none.
+    /// How many console commands there have been, without a lock.
+    pub fn command_count(&self) -> usize {
+        self.command_count.load(Ordering::Acquire)
+    }
+
+    /// The console commands after the first `seen`.
     pub fn commands_after(&self, seen: usize) -> Vec<Arc<str>> {
-        if self.command_count.load(Ordering::Acquire) <= seen {
-            return Vec::new();
-        }
         self.commands.read()[seen..].to_vec()
     }
 

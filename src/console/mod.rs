@@ -24,12 +24,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Runs a command in the state that ran the configuration and, if that went well, leaves it for the
 /// Lua threads.
 pub fn execute(state: &State, shared: &Shared, line: &str) -> Result<String> {
+    let spreads = !is_for_console_only(line);
+    if spreads {
+        shared.check_spread()?;
+    }
     let answer = state.command(line, Instant::now() + LIMIT).map_err(|e| {
         let failure = Failure::new(&e);
         let trace = if failure.traceback.is_empty() { "" } else { "\nstack traceback: " };
         Error::Refused(format!("{}{trace}{}", failure.message, failure.traceback))
     })?;
-    if !is_for_console_only(line) {
+    if spreads {
         shared.spread(line)?;
     }
     Ok(answer)

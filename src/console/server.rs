@@ -54,6 +54,8 @@ struct Client {
     /// To close it from another thread.
     stream: StdStream,
     is_answered: bool,
+    /// Whether it has shown that it has the key.
+    is_known: bool,
 }
 
 impl Server {
@@ -116,6 +118,19 @@ impl Drop for Server {
     }
 }
 
+impl State {
+    /// Closes the client that has been here longest without showing that it has the key, if there is
+    /// one: those who have it must be able to come.
+    fn make_room(&mut self) -> bool {
+        let strangers = self.clients.iter().filter(|(_, client)| !client.is_known);
+        let Some(oldest) = strangers.map(|(number, _)| *number).min() else { return false };
+        if let Some(client) = self.clients.remove(&oldest) {
+            client.close();
+        }
+        true
+    }
+}
+
 impl Client {
     fn close(&self) {
         // It may have gone.
@@ -152,20 +167,23 @@ impl Inner {
     fn admit(self: &Arc<Inner>, stream: StdStream, peer: SocketAddr) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         let mut state = self.state.lock();
-        if state.clients.len() >= MOST {
+        if state.clients.len() >= MOST && !state.make_room() {
             log::warn!("console: {peer} refused: there are {MOST} connections already");
             return Ok(());
         }
         state.count += 1;
         let (number, key) = (state.count, state.key.clone());
-        state.clients.insert(number, Client { stream: stream.try_clone()?, is_answered: true });
+        state
+            .clients
+            .insert(number, Client { stream: stream.try_clone()?, is_answered: true, is_known: false });
         drop(state);
         let own = self.clone();
         let serve = move || {
             notice!("console: {peer} connected");
             match own.serve(number, stream, key) {
                 Lost::Closed => notice!("console: {peer} disconnected"),
-                e => log::error!("console: {peer}: {e}"),
+                Lost::Undecipherable => log::error!("console: {peer}: {}", Lost::Undecipherable),
+                e => notice!("console: {peer} disconnected: {e}"),
             }
             own.state.lock().clients.remove(&number);
             own.changed.notify_all();
@@ -193,6 +211,7 @@ impl Inner {
     fn set_answered(&self, number: usize, is_answered: bool) {
         if let Some(client) = self.state.lock().clients.get_mut(&number) {
             client.is_answered = is_answered;
+            client.is_known = true;
         }
         self.changed.notify_all();
     }
@@ -229,14 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn one_client_too_many_is_refused_and_room_is_made_again() {
+    fn whoever_has_the_key_finds_room_until_all_have_it() {
         let key = key();
         let server = start(&key);
-        let mut clients: Vec<Channel> = (0..MOST).map(|_| connect(&server, &key).unwrap()).collect();
-        assert!(connect(&server, &key).is_err());
-        for (number, client) in clients.iter_mut().enumerate() {
-            assert_eq!(ask(client, &number.to_string()).unwrap(), number.to_string());
-        }
+        let mut strangers: Vec<Channel> = (0..MOST).map(|_| connect(&server, &key).unwrap()).collect();
+        let mut clients: Vec<Channel> = (0..MOST)
+            .map(|number| {
+                let mut client = connect(&server, &key).unwrap();
+                assert_eq!(ask(&mut client, &number.to_string()).unwrap(), number.to_string());
+                client
+            })
+            .collect();
+        assert!(strangers.iter_mut().all(|stranger| stranger.read(TIMEOUT).is_err()), "closed");
+        assert!(connect(&server, &key).is_err(), "no room");
         drop(clients.pop());
         while server.0.clients() == MOST {
             thread::yield_now();

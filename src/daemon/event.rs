@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use crate::console::Execute;
 use crate::error::{Error, Result};
-use crate::unix::{self, Request};
+use crate::lua;
+use crate::unix::{self, Request, ThreadId};
 
 /// What the main thread is told.
 pub enum Event {
@@ -21,8 +22,10 @@ pub enum Event {
 /// How long the end may take after it was asked for twice, when the main thread does not react.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Every signal from now on is an event.
+/// Every signal from now on is an event for the main thread, which calls this. One that asks for the
+/// end also ends what the main thread runs in Lua.
 pub fn hear_signals(events: Sender<Event>) -> Result<()> {
+    let main = unix::current_thread();
     let requests = unix::requests()?;
     let hear = move || {
         let mut stops = 0;
@@ -30,6 +33,10 @@ pub fn hear_signals(events: Sender<Event>) -> Result<()> {
             stops += u32::from(request == Request::Stop);
             if events.send(Event::Request(request)).is_err() {
                 return;
+            }
+            if stops > 0 {
+                lua::hurry();
+                unix::send_signal(main, unix::INTERRUPT);
             }
             if stops > 1 {
                 thread::sleep(LAST);
@@ -41,8 +48,15 @@ pub fn hear_signals(events: Sender<Event>) -> Result<()> {
     thread::Builder::new().name("signals".into()).spawn(hear).map(drop).map_err(Error::io("thread"))
 }
 
-/// How often a command that goes on is looked after.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often what the main thread runs is looked after.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// For a main thread that runs Lua, which can't go on for ever: it fails if its time is up. Until then
+/// there is no reason for systemd to worry.
+pub fn vouch_for(main: ThreadId) {
+    unix::send_signal(main, unix::INTERRUPT);
+    unix::notify_watchdog();
+}
 
 /// Lets other threads have the main thread, which calls this, run a command.
 pub fn executor(events: Sender<Event>) -> Execute {
@@ -54,8 +68,7 @@ pub fn executor(events: Sender<Event>) -> Execute {
         loop {
             match answers.recv_timeout(LOOK) {
                 Ok(answer) => return Some(answer),
-                // It fails if its time is up.
-                Err(RecvTimeoutError::Timeout) => unix::send_signal(main, unix::INTERRUPT),
+                Err(RecvTimeoutError::Timeout) => vouch_for(main),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }

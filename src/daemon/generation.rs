@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::cli::Options;
 use crate::config::{Ack, Config};
@@ -31,7 +31,7 @@ pub struct Generation {
 impl Generation {
     /// Runs the configuration in every state that it needs. Counters, and deliveries that wait, go on
     /// from those of `shared`.
-    pub fn make(script: Script, shared: Shared) -> Result<Generation> {
+    pub fn make(script: Script, shared: Shared, earlier: Vec<Weak<Pools>>) -> Result<Generation> {
         let script = Arc::new(script);
         let shared = Arc::new(shared);
         let state = run_config(&shared, Role::Config, Some(&script))?;
@@ -42,7 +42,7 @@ impl Generation {
             unix::disable_core_dumps();
         }
         let dispatch = Some(prepare_webhooks(&config, &shared)?);
-        let pools = Arc::new(start_pools(&config, &shared, &script)?);
+        let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
         state.become_console()?;
         Ok(Generation { config, shared, pools, state, dispatch })
     }
@@ -108,7 +108,12 @@ pub fn prepare_webhooks(config: &Config, shared: &Shared) -> Result<Dispatch> {
 /// How many times longer than a report a background function may take.
 const BACKGROUND: u32 = 60;
 
-fn start_pools(config: &Config, shared: &Arc<Shared>, script: &Arc<Script>) -> Result<Pools> {
+fn start_pools(
+    config: &Config,
+    shared: &Arc<Shared>,
+    script: &Arc<Script>,
+    earlier: Vec<Weak<Pools>>,
+) -> Result<Pools> {
     let start = |name, size, limit, urgency, timeout| {
         let crew = Crew { name, shared: shared.clone(), script: script.clone(), timeout };
         Pool::start(crew, size, limit, urgency).map_err(|e| blame(Some(script), &e))
@@ -119,6 +124,7 @@ fn start_pools(config: &Config, shared: &Arc<Shared>, script: &Arc<Script>) -> R
         Ack::Done => Urgency::Waited,
     };
     Ok(Pools {
+        earlier,
         report: start("report", config.report_pool(), config.report_queue, urgency, timeout)?,
         // A connection waits for one answer at a time, so no more calls can come together.
         endpoint: start("endpoint", config.endpoint_threads, config.connections, Urgency::Waited, timeout)?,

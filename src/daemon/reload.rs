@@ -2,21 +2,20 @@
 //! the old one has accepted, its own pools finish.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::console::Server;
 use crate::daemon::Daemon;
+use crate::daemon::event::{LOOK, vouch_for};
 use crate::daemon::generation::{Generation, load_devices};
 use crate::daemon::start::enter;
 use crate::error::Result;
 use crate::http;
 use crate::logger::{self, notice};
 use crate::unix;
-
-/// How often a configuration that runs is looked after.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the configuration may run, so that one that never ends does not keep the daemon from
 /// hearing anything else.
@@ -36,13 +35,15 @@ impl Daemon {
                 log::error!("not reloaded, everything stays as it was: {e}");
             }
         }
+        self.current.shared.forget_others();
         unix::notify_ready();
     }
 
     fn try_reload(&mut self) -> Result<()> {
         let script = enter(&self.home)?.within(LIMIT);
         let shared = self.current.shared.next(load_devices(&self.options)?);
-        let mut next = interruptible(|| Generation::make(script, shared))?;
+        let earlier = self.all_pools().map(Arc::downgrade).collect();
+        let mut next = interruptible(|| Generation::make(script, shared, earlier))?;
         let console = self.open_console(&next)?;
         let listeners = http::open(&next.config.listeners, Some(&self.front))?;
         next.announce(&listeners);
@@ -84,7 +85,7 @@ fn interruptible<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
     thread::scope(|scope| {
         scope.spawn(move || {
             while wait.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                unix::send_signal(thread, unix::INTERRUPT);
+                vouch_for(thread);
             }
         });
         let made = make();

@@ -23,7 +23,7 @@ impl Daemon {
         lua::install_interrupt()?;
         let home = home(options).ok_or_else(no_config)?;
         let script = enter(&home)?;
-        let mut current = Generation::make(script, Shared::new(load_devices(options)?))?;
+        let mut current = Generation::make(script, Shared::new(load_devices(options)?), Vec::new())?;
         let listeners = http::open(&current.config.listeners, None)?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
@@ -60,7 +60,7 @@ pub fn check(options: &Options) -> Result<()> {
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
     prepare_webhooks(&config, &shared)?;
-    run_config(&Arc::<Shared>::default(), Role::Worker, Some(&script)).map(drop)
+    run_config(&shared, Role::Worker, Some(&script)).map(drop)
 }
 
 /// A state for commands, with the configuration if there is one.

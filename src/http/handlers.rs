@@ -70,10 +70,10 @@ pub fn stats(call: &Call) -> Reaction {
 
 /// Everything for Prometheus.
 pub fn metrics(call: &Call) -> Reaction {
-    let (metrics, pools) = (&call.site.shared.stats.metrics, &call.site.pools);
-    metrics.report_queue.set(pools.report.queued() as i64);
-    metrics.web_queue.set(pools.endpoint.queued() as i64);
-    metrics.stuck.set(pools.stuck() as i64);
+    let (metrics, load) = (&call.site.shared.stats.metrics, call.site.pools.load());
+    metrics.report_queue.set(load.reports as i64);
+    metrics.web_queue.set(load.calls as i64);
+    metrics.stuck.set(load.stuck as i64);
     metrics.webhook_queue.set(call.site.shared.webhooks.len() as i64);
     Reaction::Now(Answer::metrics(metrics.text()))
 }

@@ -45,7 +45,12 @@ fn site(before: &Shared, config: &Config, name: &str) -> Arc<Site> {
     let script = Arc::new(Script::of(&script));
     let crew = || Crew { name: "test", shared: shared.clone(), script: script.clone(), timeout: LIMIT };
     let pool = |urgency| Pool::start(crew(), 1, 1000, urgency).unwrap();
-    let pools = Pools { report: pool(Urgency::Unwaited), endpoint: pool(Urgency::Waited), scheduler: None };
+    let pools = Pools {
+        report: pool(Urgency::Unwaited),
+        endpoint: pool(Urgency::Waited),
+        scheduler: None,
+        earlier: Vec::new(),
+    };
     Arc::new(Site::new(config, shared, Arc::new(pools)))
 }
 

@@ -36,6 +36,12 @@ pub enum Phase {
     Call,
 }
 
+/// The file alone, for functions that configure.
+pub const FILE: &[Role] = &[Role::Config];
+
+/// The console alone, for functions that answer it.
+pub const CONSOLE: &[Role] = &[Role::Console];
+
 /// Every role, for functions that work in each.
 pub const ANYWHERE: &[Role] = &[Role::Config, Role::Console, Role::Worker, Role::Client];
 
@@ -193,11 +199,14 @@ pub fn help(name: Option<&str>) -> Result<String> {
     }
 }
 
-/// The function of ours that `line` is a lone call of.
+/// The function of ours that `line` is a lone call of; after `return`, too.
 fn called(line: &str) -> Option<&'static Func> {
-    let (name, rest) = line.trim().split_once('(')?;
+    let line = line.trim();
+    let line = line.strip_prefix("return ").unwrap_or(line).trim_start();
+    let (name, rest) = line.split_once('(').unwrap_or((line, ")"));
     let is_lone = rest.ends_with(')') && !rest.contains('(');
-    funcs().find(|func| is_lone && func.name == name.trim())
+    let func = funcs().find(|func| is_lone && func.name == name.trim())?;
+    (line.contains('(') || is_bare_name(line)).then_some(func)
 }
 
 /// Whether `line` is a lone call of a function of the tables.
@@ -280,7 +289,11 @@ mod tests {
             ("stats() x = 5", false),
             ("x = stats()", false),
             ("print(stats())", false),
-            ("stats", false),
+            ("stats", true),
+            ("return stats()", true),
+            ("return stats", true),
+            ("setReport", false),
+            ("returnstats()", false),
         ] {
             assert_eq!(is_for_console_only(line), expected, "{line}");
         }

@@ -7,6 +7,9 @@ use rlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::error::{Error, Result};
 
+/// Seconds beyond which a time is for ever: thirty years. No clock overflows by so little.
+const LONGEST: f64 = 1e9;
+
 /// The arguments of one call.
 pub struct Arguments<'lua> {
     lua: &'lua Lua,
@@ -101,7 +104,7 @@ impl<'lua> Argument<'lua> for Duration {
     const WANTED: &'static str = "number of seconds, more than 0";
 
     fn from_value(value: Value<'lua>, lua: &'lua Lua) -> Option<Self> {
-        let seconds = f64::from_value(value, lua).filter(|seconds| *seconds > 0.0)?;
+        let seconds = f64::from_value(value, lua).filter(|seconds| *seconds > 0.0)?.min(LONGEST);
         Duration::try_from_secs_f64(seconds).ok()
     }
 }
@@ -207,7 +210,8 @@ mod tests {
             (take::<usize>("1.5"), "arg: whole number expected, got number"),
             (take::<Duration>("0.5"), "500ms"),
             (take::<Duration>("0"), "arg: number of seconds, more than 0 expected, got number"),
-            (take::<Duration>("1/0"), "arg: number of seconds, more than 0 expected, got number"),
+            (take::<Duration>("1/0"), "1000000000s"),
+            (take::<Duration>("0/0"), "arg: number of seconds, more than 0 expected, got number"),
             (take::<Option<String>>("nil"), "None"),
             (take::<Option<String>>("'x'"), "Some(\"x\")"),
             (take::<Vec<String>>("{'a', 2}"), "[\"a\", \"2\"]"),

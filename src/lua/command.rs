@@ -1,16 +1,13 @@
 //! Commands of the console: run in the state that ran the configuration, whose answer counts, and in
 //! the states of the pools.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rlua::{ChunkMode, MultiValue, Table, Value};
 
 use crate::error::Result;
 use crate::lua::api::{self, Phase, Role};
 use crate::lua::{Failure, State, objects};
-
-/// How long a command of the console may run in each Lua thread.
-const COMMAND: Duration = Duration::from_secs(10);
 
 impl State {
     /// Makes the state that ran the configuration the console's.
@@ -50,13 +47,18 @@ impl State {
         Ok(printed)
     }
 
-    /// Runs, in a pool's state, what the console has left since the last time.
-    pub fn catch_up(&self) {
+    /// Whether the console has left commands since the last time.
+    pub fn is_behind(&self) -> bool {
+        self.context.shared.command_count() > self.seen.get()
+    }
+
+    /// Runs, in a pool's state, what the console has left; after `deadline` it may be interrupted.
+    pub fn catch_up(&self, deadline: Instant) {
         let commands = self.context.shared.commands_after(self.seen.get());
         self.seen.set(self.seen.get() + commands.len());
         self.context.phase.set(Phase::Command);
         for command in commands {
-            if let Err(e) = self.command(&command, Instant::now() + COMMAND) {
+            if let Err(e) = self.command(&command, deadline) {
                 ::log::error!("console command in a Lua thread: {}", Failure::new(&e).message);
             }
         }

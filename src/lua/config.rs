@@ -10,13 +10,11 @@ use rlua::{Function, Lua, Table, Value};
 use crate::config::{Ack, BUILT_IN, CONSOLE_PORT, Config, HttpLimits};
 use crate::error::{Error, Result};
 use crate::logger;
-use crate::lua::api::{ANYWHERE, Context, Func, Role, func, place, prelude};
+use crate::lua::api::{ANYWHERE, Context, FILE, Func, Role, func, place, prelude};
 use crate::lua::argument::Argument;
 use crate::net::addr::Address;
 use crate::shared::Shared;
 
-/// The file alone.
-pub(super) const FILE: &[Role] = &[Role::Config];
 /// The file, for the daemon and for its client.
 const FILE_AND_CLIENT: &[Role] = &[Role::Config, Role::Client];
 /// The file, and the console while running.
@@ -80,7 +78,7 @@ pub static FUNCS: &[Func] = &[
         |_lua, _cx| { logger::set_verbose(true); Ok(()) }),
     func!(FILE_AND_CONSOLE, addCustomStat(name: String),
         "Declare a custom counter.",
-        |_lua, cx| cx.shared.stats.add_custom(&name)),
+        |_lua, cx| cx.shared.add_custom_stat(&name)),
     func!(&[Role::Worker], incCustomStat(name: String),
         "Add one to a custom counter.",
         |_lua, cx| { count_custom(&cx.shared, &name); Ok(()) }),

@@ -1,12 +1,9 @@
 //! Functions for the operator at the console: each answers with text.
 
 use crate::error::{Error, Result};
-use crate::lua::api::{Func, Role, func, help};
+use crate::lua::api::{CONSOLE, Func, func, help};
 use crate::net::crypto::{self, Key};
 use crate::shared::Shared;
-
-/// The console, and the file, where what they answer is thrown away.
-pub(super) const CONSOLE: &[Role] = &[Role::Console];
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rlua::ffi;
@@ -20,6 +21,9 @@ thread_local! {
     /// What runs in this thread, for the signal handler. Needs neither construction nor a destructor.
     static RUNNING: Cell<Option<(*mut lua_State, Instant)>> = const { Cell::new(None) };
 }
+
+/// Whether the daemon stops, so that nothing has time.
+static STOPS: AtomicBool = AtomicBool::new(false);
 
 /// How many instructions of Lua pass between two looks of the hook, once it is set.
 const EVERY: c_int = 1000;
@@ -64,10 +68,15 @@ pub fn install() -> Result<()> {
     unix::on_signal(unix::INTERRUPT, interrupt)
 }
 
+/// From now on an interruption ends whatever the thread runs, because the daemon stops.
+pub fn hurry() {
+    STOPS.store(true, Ordering::Relaxed);
+}
+
 /// The signal handler: sets the hook if time is up, and nothing else.
 fn interrupt() {
     if let Some((state, deadline)) = RUNNING.get()
-        && Instant::now() >= deadline
+        && (Instant::now() >= deadline || STOPS.load(Ordering::Relaxed))
     {
         // SAFETY: the state belongs to this very thread, and the manual of Lua 5.1 has lua_sethook
         // as the one function that may be called while the state runs, as lua.c does from a signal.
@@ -77,8 +86,15 @@ fn interrupt() {
 
 /// The hook: stays set until the call ends, so that `pcall` in a loop is no way out.
 unsafe extern "C-unwind" fn fail(state: *mut lua_State, _: *mut ffi::lua_Debug) {
-    // SAFETY: called by Lua, which catches the error that this raises.
-    unsafe { ffi::luaL_error(state, c"ran too long".as_ptr()) };
+    let why = if STOPS.load(Ordering::Relaxed) { c"interrupted: the daemon stops" } else { c"ran too long" };
+    // SAFETY: called by Lua, which catches the error that this raises; there is room for two values on
+    // the stack of a hook. Level 0 is the function that was running.
+    unsafe {
+        ffi::luaL_where(state, 0);
+        ffi::lua_pushstring(state, why.as_ptr());
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state);
+    }
 }
 
 unsafe extern "C-unwind" fn this_state(state: *mut lua_State) -> c_int {

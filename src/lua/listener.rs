@@ -10,13 +10,10 @@ use rlua::{Lua, Value};
 
 use crate::config::{Config, Listener};
 use crate::error::{Error, Result};
-use crate::lua::api::{Context, Func, Role, func};
+use crate::lua::api::{Context, FILE, Func, func};
 use crate::lua::argument::{Argument, type_name};
 use crate::net::addr::Address;
 use crate::net::tls::{Options, ServerTls};
-
-/// The file alone.
-const FILE: &[Role] = &[Role::Config];
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use rlua::{IntoLua, Lua, UserData, UserDataFields, Value};
 
 use crate::geoip::{City, Database, Standard, Whole};
-use crate::lua::api::{ANYWHERE, Context, Func, Role, func};
+use crate::lua::api::{ANYWHERE, CONSOLE, Context, FILE, Func, func};
 use crate::lua::method::{Method, add_methods, method};
 use crate::lua::objects::ComboAddress;
-
-const FILE: &[Role] = &[Role::Config];
-const CONSOLE: &[Role] = &[Role::Console];
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[

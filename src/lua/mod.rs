@@ -34,7 +34,7 @@ use crate::shared::Shared;
 use api::Phase;
 pub use api::{Role, complete, is_for_console_only};
 pub use failure::Failure;
-pub use interrupt::install as install_interrupt;
+pub use interrupt::{hurry, install as install_interrupt};
 pub use script::Script;
 
 /// Every table of functions.
@@ -94,13 +94,21 @@ impl State {
         let (report, endpoint, background) = (keep("report")?, keep("endpoint")?, keep("background")?);
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
+        if role != Role::Worker {
+            // Machine code can't be interrupted, and nothing that this state runs must be fast.
+            lua.load("jit.off()").exec()?;
+        }
         let interruptible = interrupt::Interruptible::new(&lua)?;
+        if role == Role::Client {
+            // What the configuration prints is no part of a command's answer.
+            api::prelude(&lua, "print_to_stderr")?.call::<_, ()>(())?;
+        }
         Ok(State { lua, context, report, endpoint, background, interruptible, seen: Cell::new(0) })
     }
 
     fn load(&self, script: &Script) -> Result<()> {
         script.set_path(&self.lua)?;
-        let _running = script.limit.map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
+        let _running = script.limit().map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
         let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name()));
         chunk.set_mode(ChunkMode::Text).exec()?;
         self.context.phase.set(Phase::Call);

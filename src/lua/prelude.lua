@@ -72,4 +72,14 @@ function prelude.endpoint(name, attrs, attrs_mv)
     return endpoints[name]({ attrs = attrs or {}, attrs_mv = attrs_mv or {} })
 end
 
+function prelude.print_to_stderr()
+    function print(...)
+        local texts = {}
+        for i = 1, select("#", ...) do
+            texts[i] = tostring((select(i, ...)))
+        end
+        io.stderr:write(table.concat(texts, "\t"), "\n")
+    end
+end
+
 return prelude

@@ -1,14 +1,14 @@
 //! Functions that name background functions and say when each is to run.
 
+use std::time::Duration;
+
 use chrono::Local;
 use rlua::{Function, Lua};
 
 use crate::config::{Scheduled, When};
 use crate::cron::{Expression, parse_duration};
 use crate::error::{Error, Result};
-use crate::lua::api::{ANYWHERE, Context, Func, Phase, Role, func, place, prelude};
-
-const FILE: &[Role] = &[Role::Config];
+use crate::lua::api::{ANYWHERE, Context, FILE, Func, Phase, func, place, prelude};
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
 pub static FUNCS: &[Func] = &[
@@ -38,10 +38,16 @@ fn schedule(lua: &Lua, cx: &Context, name: String, when: When) {
     cx.config.borrow_mut().scheduled.push(Scheduled { name, when, place: place(lua) });
 }
 
-fn interval(text: &str) -> Result<std::time::Duration> {
+/// A longer pause is a mistake.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+fn interval(text: &str) -> Result<Duration> {
     let pause = parse_duration(text)?;
     if pause.is_zero() {
         return Err(Error::Refused("duration: it must be more than 0".into()));
+    }
+    if pause > LONGEST {
+        return Err(Error::Refused("duration: it is longer than ten years".into()));
     }
     Ok(pause)
 }

@@ -16,7 +16,7 @@ pub struct Script {
     folder: PathBuf,
     pub(super) text: Vec<u8>,
     /// How long it may run in a state, if that is limited.
-    pub(super) limit: Option<Duration>,
+    limit: Option<Duration>,
 }
 
 impl Script {
@@ -37,6 +37,11 @@ impl Script {
     #[cfg(test)]
     pub fn of(text: &str) -> Script {
         Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into(), limit: None }
+    }
+
+    /// How long it may run in a state, if that is limited.
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
     }
 
     /// The name of the file, as messages have it.

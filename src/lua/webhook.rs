@@ -6,10 +6,9 @@ use std::time::Duration;
 use rlua::{Lua, Table, Value};
 
 use crate::error::{Error, Result};
-use crate::lua::api::{Context, Func, Phase, Role, func};
+use crate::lua::api::{CONSOLE, Context, FILE, Func, Phase, Role, func};
 use crate::lua::argument::Argument;
-use crate::lua::config::{FILE, THREADS, count};
-use crate::lua::console::CONSOLE;
+use crate::lua::config::{THREADS, count};
 use crate::webhook::MAX_TIMEOUT;
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.

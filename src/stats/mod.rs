@@ -85,6 +85,23 @@ impl Stats {
         Ok(())
     }
 
+    /// Forgets the counters of custom statistics and commands that are not wanted any more.
+    pub fn retain(&self, custom: impl Fn(&str) -> bool, commands: impl Fn(&str) -> bool) {
+        self.custom.write().retain(|name, _| {
+            custom(name) || {
+                // It is there: this was the name that it was made with.
+                let _ = self.metrics.custom.remove_label_values(&[name]);
+                false
+            }
+        });
+        self.commands.write().retain(|name, _| {
+            commands(name) || {
+                let _ = self.metrics.commands.remove_label_values(&[name]);
+                false
+            }
+        });
+    }
+
     /// Adds one to a custom counter, and says whether there is one of that name.
     pub fn count_custom(&self, name: &str) -> bool {
         let counter = self.custom.read().get(name).cloned();
@@ -170,6 +187,20 @@ mod tests {
         assert_eq!(custom, "custom stats last 300 secs: failed=2 ");
         (0..20).for_each(|_| stats.rotate());
         assert_eq!(stats.log_lines()[2], "custom stats last 300 secs: failed=0 ");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_forgotten() {
+        let stats = Stats::new();
+        ["old", "kept"].iter().for_each(|name| stats.add_custom(name).unwrap());
+        ["old", "report"].iter().for_each(|name| stats.command(name).count());
+        stats.count_custom("kept");
+        stats.retain(|name| name == "kept", |name| name == "report");
+        assert!(!stats.count_custom("old") && stats.count_custom("kept"));
+        assert_eq!(stats.custom_stats(), [("kept".into(), 2)]);
+        assert_eq!(stats.command_stats(), [("report".into(), 1)]);
+        let text = stats.metrics.text();
+        assert!(!text.contains("old") && text.contains("{metric=\"kept\"} 2"), "{text}");
     }
 
     #[test]

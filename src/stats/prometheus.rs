@@ -121,6 +121,20 @@ impl Metrics {
         metrics
     }
 
+    /// Forgets the counters of webhooks whose id and URL are not wanted any more.
+    pub fn retain_webhooks(&self, keeps: impl Fn(&str, &str) -> bool) {
+        let families = self.webhook_events.collect();
+        for metric in families.iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| metric.get_label().iter().find(|pair| pair.name() == name);
+            let [id, url, status] =
+                ["id", "url", "status"].map(|name| label(name).map_or("", |pair| pair.value()));
+            if !keeps(id, url) {
+                // It is there: these are the labels that it has.
+                let _ = self.webhook_events.remove_label_values(&[id, url, status]);
+            }
+        }
+    }
+
     /// All of them in Prometheus' text format, version 0.0.4.
     pub fn text(&self) -> String {
         let families: Vec<MetricFamily> = self.registry.gather();

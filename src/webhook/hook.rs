@@ -1,7 +1,7 @@
 //! A custom webhook as the configuration describes it, parsed to what a delivery needs, and the set of
 //! them that one configuration has.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,6 +12,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use crate::error::{Error, Result};
 use crate::logger::notice;
 use crate::stats::Stats;
+use crate::webhook::Settings;
 use crate::webhook::url::Url;
 
 /// The longest time-out of a delivery, which occupies a thread for as long.
@@ -34,6 +35,8 @@ pub struct Hook {
     pub is_kafka: bool,
     pub retries: u32,
     pub timeout: Option<Duration>,
+    /// How it is delivered, known when the whole configuration is.
+    pub settings: OnceLock<Arc<Settings>>,
     /// Deliveries that were taken, and attempts that failed.
     pub successes: IntCounter,
     pub failures: IntCounter,
@@ -92,6 +95,7 @@ impl Hook {
             is_kafka: found.is_kafka,
             retries: found.retries,
             timeout: found.timeout,
+            settings: OnceLock::new(),
             successes: counter("ok"),
             failures: counter("error"),
         })
@@ -178,6 +182,15 @@ impl Hooks {
         Ok(())
     }
 
+    /// Says how all of them are delivered.
+    pub fn set(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        for hook in &self.hooks {
+            // Whoever says so first is right.
+            let _ = hook.settings.set(settings.clone());
+        }
+    }
+
     pub fn find(&self, name: &str) -> Option<&Arc<Hook>> {
         self.hooks.iter().find(|hook| hook.name == name)
     }
@@ -185,6 +198,11 @@ impl Hooks {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.hooks.len()
+    }
+
+    /// Whether the counters with these labels are of one of them.
+    pub fn has_counter(&self, id: &str, url: &str) -> bool {
+        self.hooks.iter().any(|hook| hook.id.to_string() == id && hook.url.public() == url)
     }
 
     /// Whether one of them needs TLS.

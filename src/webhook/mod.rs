@@ -10,6 +10,7 @@ mod url;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::config::WebhookLimits;
 use crate::outbound::Client;
 use crate::stats::Stats;
 use complaint::Complaints;
-use post::{Delivery, Failure};
+use post::{Body, Delivery, Failure};
 use queue::{Limits, Queue};
 
 pub use hook::{Hook, Hooks, MAX_TIMEOUT};
@@ -31,12 +32,11 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The wait before the first retry; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How a configuration has webhooks delivered.
+/// How many webhooks a configuration has delivered at a time.
 pub struct Dispatch {
     pub limits: WebhookLimits,
     /// Whether a hook must leave room for others.
     pub shares: bool,
-    pub client: Client,
 }
 
 /// The deliveries that wait and the threads that make them.
@@ -46,11 +46,12 @@ pub struct Webhooks {
     work: Condvar,
     complaints: Complaints,
     dropped: IntCounter,
+    /// Of the deliveries that wait or are under way.
+    bytes: Arc<AtomicUsize>,
 }
 
 struct State {
     queue: Queue<Delivery>,
-    settings: Option<Arc<Settings>>,
     /// Threads.
     senders: usize,
     /// Those of them that wait for work.
@@ -72,37 +73,38 @@ impl State {
     }
 }
 
-/// How deliveries are made.
-struct Settings {
-    client: Client,
-    timeout: Duration,
+/// How the deliveries of a configuration's hooks are made.
+pub struct Settings {
+    pub client: Client,
+    pub timeout: Duration,
 }
 
 impl Webhooks {
-    /// Without settings: nothing can be queued before [`Webhooks::configure`].
+    /// Without limits: nothing can be queued before [`Webhooks::configure`].
     pub fn new(stats: &Stats) -> Webhooks {
-        let state = State { queue: Queue::new(), settings: None, senders: 0, idle: 0, kept: None };
+        let state = State { queue: Queue::new(), senders: 0, idle: 0, kept: None };
         Webhooks {
             state: Mutex::new(state),
             work: Condvar::new(),
             complaints: Complaints::default(),
             dropped: stats.metrics.webhook_dropped.clone(),
+            bytes: Arc::default(),
         }
     }
 
-    /// Has deliveries made in this way from now on, those that wait too. Before the first call there
-    /// are none.
-    pub fn configure(&self, dispatch: Dispatch) {
-        let Dispatch { limits, shares, client } = dispatch;
-        let settings = Arc::new(Settings { client, timeout: limits.timeout });
+    /// Has deliveries queued and begun within these limits from now on, those that wait too. Before the
+    /// first call there are none.
+    pub fn configure(self: &Arc<Self>, dispatch: Dispatch) {
+        let Dispatch { limits, shares } = dispatch;
         let limits = Limits { waiting: limits.queue, under_way: limits.deliveries(), shares };
         let mut state = self.state.lock();
-        state.settings = Some(settings);
         state.queue.set_limits(limits);
+        self.find_sender(state);
     }
 
     /// Queues a delivery. A full queue drops it, because a report must never wait for a receiver.
     pub fn push(self: &Arc<Self>, hook: Arc<Hook>, body: Vec<u8>) {
+        let Some(body) = Body::new(body, &self.bytes) else { return self.drop_one(&hook) };
         let delivery = Delivery::new(hook.clone(), body);
         let mut state = self.state.lock();
         match state.queue.push(hook.id, delivery) {
@@ -166,8 +168,8 @@ impl Webhooks {
 
     /// What a thread does: deliveries, until there are none for a while.
     fn send_all(self: &Arc<Self>) {
-        while let Some((delivery, settings)) = self.next() {
-            let attempt = || delivery.post(&settings.client, settings.timeout);
+        while let Some(delivery) = self.next() {
+            let attempt = || delivery.post();
             let result = catch_unwind(AssertUnwindSafe(attempt));
             let result = result.unwrap_or_else(|_| Err(Failure::Lasting("a fault of this program".into())));
             self.finish(delivery, result);
@@ -175,15 +177,13 @@ impl Webhooks {
     }
 
     /// The next delivery, once there is one; nothing after [`IDLE`], when the thread must end.
-    fn next(self: &Arc<Self>) -> Option<(Delivery, Arc<Settings>)> {
+    fn next(self: &Arc<Self>) -> Option<Delivery> {
         let mut state = self.state.lock();
         loop {
             state.queue.advance(Instant::now());
-            if let Some(settings) = state.settings.clone()
-                && let Some(delivery) = state.queue.take()
-            {
+            if let Some(delivery) = state.queue.take() {
                 self.find_sender(state);
-                return Some((delivery, settings));
+                return Some(delivery);
             }
             let due = state.unkept();
             state.kept = due.or(state.kept);
@@ -247,7 +247,14 @@ mod tests {
         let now = Instant::now();
         let retry = |state: &mut State, seconds| {
             let due = now + Duration::from_secs(seconds);
-            state.queue.push_later(1, Delivery::new(hook.clone(), Vec::new()), due).unwrap();
+            state
+                .queue
+                .push_later(
+                    1,
+                    Delivery::new(hook.clone(), Body::new(Vec::new(), &webhooks.bytes).unwrap()),
+                    due,
+                )
+                .unwrap();
             due
         };
         assert!(!state.has_work());

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use chrono::Utc;
 use serde::de::IgnoredAny;
@@ -12,13 +12,38 @@ use ureq::http::Request;
 use ureq::http::header::{HeaderName, HeaderValue};
 
 use crate::net::crypto;
-use crate::outbound::{self, Client};
+use crate::outbound;
+use crate::webhook::Settings;
 use crate::webhook::hook::Hook;
+
+/// Bytes of bodies that there may be at a time: some are large, and the queue is long.
+const MAX_BYTES: usize = 256 << 20;
+
+/// What is sent. While it is there, its bytes count.
+pub struct Body {
+    bytes: Vec<u8>,
+    total: Arc<AtomicUsize>,
+}
+
+impl Body {
+    /// A body, if there is room for it in `total`.
+    pub fn new(bytes: Vec<u8>, total: &Arc<AtomicUsize>) -> Option<Body> {
+        let body = Body { bytes, total: total.clone() };
+        let before = total.fetch_add(body.bytes.len(), Ordering::Relaxed);
+        (before + body.bytes.len() <= MAX_BYTES).then_some(body)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
 
 /// Something to deliver.
 pub struct Delivery {
     pub hook: Arc<Hook>,
-    body: Vec<u8>,
+    body: Body,
     /// Unique, and the same at every attempt: a receiver can tell that it has seen it.
     id: String,
     /// Attempts that have failed.
@@ -35,7 +60,7 @@ pub enum Failure {
 }
 
 impl Delivery {
-    pub fn new(hook: Arc<Hook>, body: Vec<u8>) -> Delivery {
+    pub fn new(hook: Arc<Hook>, body: Body) -> Delivery {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -44,10 +69,12 @@ impl Delivery {
     }
 
     /// Makes an attempt. Any status from 200 to 299 is success.
-    pub fn post(&self, client: &Client, timeout: Duration) -> Result<(), Failure> {
+    pub fn post(&self) -> Result<(), Failure> {
         let hook = &self.hook;
-        let body = if hook.is_kafka { wrap(&self.body)? } else { Cow::from(&self.body) };
+        let bytes = &self.body.bytes;
+        let body = if hook.is_kafka { wrap(bytes)? } else { Cow::from(bytes) };
         let lasting = || Failure::Lasting("the request can't be made".into());
+        let Settings { client, timeout } = hook.settings.get().ok_or_else(lasting)?.as_ref();
         let uri = hook.url.on(Utc::now().date_naive()).ok_or_else(lasting)?;
         let mut request = Request::post(uri).body(&body[..]).map_err(|_| lasting())?;
         let headers = request.headers_mut();
@@ -61,7 +88,7 @@ impl Delivery {
         if let Some(secret) = &hook.secret {
             insert("x-wforce-signature", &crypto::sign(secret, &body))?;
         }
-        let answer = client.send(&request, hook.timeout.unwrap_or(timeout));
+        let answer = client.send(&request, hook.timeout.unwrap_or(*timeout));
         let answer = answer.map_err(|e| Failure::Passing(e.to_string()))?;
         let status = answer.status();
         outbound::finish(answer);

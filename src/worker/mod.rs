@@ -4,8 +4,10 @@
 mod job;
 mod pool;
 mod queue;
+mod seat;
 mod team;
 
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::error::Result;
@@ -21,6 +23,16 @@ pub struct Pools {
     pub endpoint: Pool,
     /// None when nothing is scheduled.
     pub scheduler: Option<Pool>,
+    /// Those of configurations before, which may have work left.
+    pub earlier: Vec<Weak<Pools>>,
+}
+
+/// How much there is to do, in all pools.
+pub struct Load {
+    pub reports: usize,
+    pub calls: usize,
+    /// Threads whose call can't be interrupted.
+    pub stuck: usize,
 }
 
 impl Pools {
@@ -38,9 +50,15 @@ impl Pools {
         self.all().map(Pool::unfinished).sum()
     }
 
-    /// Threads whose call can't be interrupted.
-    pub fn stuck(&self) -> usize {
-        self.all().map(Pool::stuck).sum()
+    /// How much there is to do, here and in the pools of configurations before.
+    pub fn load(&self) -> Load {
+        let earlier: Vec<Arc<Pools>> = self.earlier.iter().filter_map(Weak::upgrade).collect();
+        let all = || earlier.iter().map(Arc::as_ref).chain([self]);
+        Load {
+            reports: all().map(|pools| pools.report.queued()).sum(),
+            calls: all().map(|pools| pools.endpoint.queued()).sum(),
+            stuck: all().flat_map(Pools::all).map(Pool::stuck).sum(),
+        }
     }
 
     /// Why the pools can't work, if they can't.

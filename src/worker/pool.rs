@@ -1,8 +1,9 @@
 //! A pool: threads with a Lua state each, behind a bounded queue.
 
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use parking_lot::RwLock;
 use threadpool::ThreadPool;
 
 use crate::error::{Error, Result};
@@ -22,19 +23,21 @@ impl Pool {
     pub fn start(crew: Crew, size: usize, limit: usize, urgency: Urgency) -> Result<Pool> {
         let threads = threadpool::Builder::new().num_threads(size).thread_name(crew.name.into()).build();
         let team = Arc::new(Team::new(crew, Queue::new(limit, size, urgency)));
-        let barrier = Arc::new(Barrier::new(size));
+        // No thread takes a second one of these jobs while another still makes its state.
+        let gate = Arc::new(RwLock::new(()));
+        let closed = gate.write();
         let (send, results) = mpsc::channel();
         for _ in 0..size {
-            let (team, barrier, send) = (team.clone(), barrier.clone(), send.clone());
+            let (team, gate, send) = (team.clone(), gate.clone(), send.clone());
             threads.execute(move || {
-                let made = team.join();
-                // No thread takes a second one of these jobs while another still makes its state.
-                barrier.wait();
-                let _ = send.send(made);
+                let _ = send.send(team.join());
+                drop(gate.read());
             });
         }
-        drop(send);
-        results.iter().collect::<Result<()>>()?;
+        for _ in 0..size {
+            team.wait_for(&results)??;
+        }
+        drop(closed);
         Ok(Pool { threads, size, team })
     }
 
@@ -68,7 +71,7 @@ impl Pool {
 
     /// Threads whose call can't be interrupted.
     pub fn stuck(&self) -> usize {
-        self.team.stuck()
+        self.team.seats.stuck()
     }
 
     /// Why the pool can't work, if it can't.
@@ -87,7 +90,7 @@ impl Pool {
     /// Interrupts calls that take too long and, where that does not help, puts a further thread in
     /// their place. Called about once a second.
     pub fn watch(&self, now: Instant) {
-        self.team.watch(now);
+        self.team.seats.watch(now);
         let wanted = (self.size + self.stuck()).min(self.most());
         if wanted != self.threads.max_count() {
             // A clone is another handle of the same threads.
@@ -146,13 +149,6 @@ mod tests {
         pool.push(|| Job::Endpoint { name: "count".into(), attrs: Attributes::default(), reply }).unwrap();
         assert_eq!(count(&pool), "1", "the state was made anew");
         assert_eq!(pool.team.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).get(), 1);
-    }
-
-    #[test]
-    fn a_job_that_is_given_up_is_answered() {
-        let (send, outcomes) = mpsc::channel();
-        drop(Reply::new(move |outcome| drop(send.send(outcome))));
-        assert!(matches!(outcomes.recv().unwrap(), Outcome::Failed(_)));
     }
 
     #[test]

@@ -4,12 +4,11 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::logger;
@@ -19,6 +18,7 @@ use crate::shared::Shared;
 use crate::unix;
 use crate::worker::job::{Job, Outcome};
 use crate::worker::queue::Queue;
+use crate::worker::seat::{Seat, Seats, What};
 
 /// What the threads of a pool need to make their states.
 pub struct Crew {
@@ -34,33 +34,10 @@ pub struct Crew {
 pub struct Team {
     pub crew: Crew,
     pub queue: Queue<Job>,
-    seats: Mutex<Vec<Weak<Seat>>>,
-    /// Threads whose call can't be interrupted.
-    stuck: AtomicUsize,
+    pub seats: Seats,
     /// Jobs that have been run.
     finished: AtomicU64,
     numbers: AtomicUsize,
-}
-
-/// A thread's place in its pool, seen by the thread that watches.
-struct Seat {
-    thread: unix::ThreadId,
-    call: Mutex<Option<Call>>,
-}
-
-/// A call of Lua that goes on.
-struct Call {
-    since: Instant,
-    what: What,
-    is_reported: bool,
-}
-
-/// What is called, for the log.
-#[derive(Clone)]
-enum What {
-    Report(Arc<LoginTuple>),
-    Endpoint(Arc<str>),
-    Background(Arc<str>),
 }
 
 thread_local! {
@@ -74,6 +51,13 @@ struct Own {
     seat: Arc<Seat>,
 }
 
+/// How often a thread that makes its state is looked after, and how long it is given after its time.
+const LOOK: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(5);
+
+/// How long the commands of the console may run in each thread, taken together.
+const COMMANDS: Duration = Duration::from_secs(10);
+
 /// How often a thread that finds no job lets others run, and looks again, before it goes to sleep:
 /// being woken costs more than that.
 const LOOKS: usize = 4;
@@ -83,8 +67,7 @@ impl Team {
         Team {
             crew,
             queue,
-            seats: Mutex::default(),
-            stuck: AtomicUsize::new(0),
+            seats: Seats::default(),
             finished: AtomicU64::new(0),
             numbers: AtomicUsize::new(0),
         }
@@ -96,6 +79,23 @@ impl Team {
             *own = Some(self.make()?);
             Ok(())
         })
+    }
+
+    /// Waits for a thread to make its state, for no longer than the configuration may take.
+    pub fn wait_for<T>(&self, made: &Receiver<T>) -> Result<T> {
+        let end = self.crew.script.limit().map(|limit| Instant::now() + limit + LAST);
+        loop {
+            match made.recv_timeout(LOOK) {
+                Ok(made) => return Ok(made),
+                Err(RecvTimeoutError::Timeout) if end.is_none_or(|end| Instant::now() < end) => {
+                    self.seats.watch(Instant::now());
+                }
+                Err(_) => {
+                    let pool = self.crew.name;
+                    return Err(Error::Refused(format!("a {pool} thread does not finish the configuration")));
+                }
+            }
+        }
     }
 
     /// Runs jobs until there are none.
@@ -117,47 +117,22 @@ impl Team {
         }
     }
 
-    /// Threads whose call can't be interrupted.
-    pub fn stuck(&self) -> usize {
-        self.stuck.load(Ordering::Relaxed)
-    }
-
     /// Jobs that have been run.
     pub fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
-    }
-
-    /// Looks for calls that take too long: interrupts them, and counts those that go on
-    /// all the same.
-    pub fn watch(&self, now: Instant) {
-        let timeout = self.crew.timeout;
-        self.seats.lock().retain(|seat| {
-            let Some(seat) = seat.upgrade() else { return false };
-            let mut call = seat.call.lock();
-            let Some(call) = call.as_mut() else { return true };
-            let elapsed = now.saturating_duration_since(call.since);
-            if elapsed < timeout {
-                return true;
-            }
-            // The call is running, so its thread lives.
-            unix::send_signal(seat.thread, unix::INTERRUPT);
-            if elapsed > timeout + Duration::from_secs(1) && !call.is_reported {
-                call.is_reported = true;
-                self.stuck.fetch_add(1, Ordering::Relaxed);
-                log::error!("{}", call.what.line("has not returned and can't be interrupted", elapsed));
-            }
-            true
-        });
     }
 
     /// Makes the state of the thread that calls this.
     fn make(&self) -> Result<Own> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         unix::name_thread(&format!("{}-{number}", self.crew.name));
-        let state = State::new(self.crew.shared.clone(), Role::Worker, Some(&self.crew.script))?;
-        let seat = Arc::new(Seat { thread: unix::current_thread(), call: Mutex::new(None) });
-        self.seats.lock().push(Arc::downgrade(&seat));
-        Ok(Own { state, seat })
+        let (seat, script) = (self.seats.take(), &self.crew.script);
+        if let Some(limit) = script.limit() {
+            self.seats.begin(&seat, Instant::now(), limit, What::Configuration);
+        }
+        let state = State::new(self.crew.shared.clone(), Role::Worker, Some(script));
+        self.seats.end(&seat);
+        Ok(Own { state: state?, seat })
     }
 
     /// Runs one job in the state of this thread. A panic costs that job, and the state.
@@ -179,7 +154,7 @@ impl Team {
         self.finished.fetch_add(1, Ordering::Relaxed);
         OWN.with_borrow_mut(|own| {
             if let Some(made) = own {
-                self.end_call(&made.seat);
+                self.seats.end(&made.seat);
             }
             if let Err(panic) = result {
                 self.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).inc();
@@ -189,9 +164,15 @@ impl Team {
         });
     }
 
-    fn run_in(&self, own: &Own, job: Job, start: Instant) {
-        own.state.catch_up();
-        let deadline = start + self.crew.timeout;
+    fn run_in(&self, own: &Own, job: Job, mut start: Instant) {
+        let begin = |since, limit, what| self.seats.begin(&own.seat, since, limit, what);
+        if own.state.is_behind() {
+            begin(start, COMMANDS, What::Command);
+            own.state.catch_up(start + COMMANDS);
+            self.seats.end(&own.seat);
+            start = Instant::now();
+        }
+        let (timeout, deadline) = (self.crew.timeout, start + self.crew.timeout);
         let stats = &self.crew.shared.stats;
         match job {
             Job::Report { mut login, reply } => {
@@ -199,7 +180,7 @@ impl Team {
                 if logger::is_verbose() {
                     log::debug!("{}", login.line());
                 }
-                begin_call(&own.seat, start, What::Report(login.clone()));
+                begin(start, timeout, What::Report(login.clone()));
                 if let Err(e) = own.state.report(&login, deadline) {
                     self.log_failure(
                         "report",
@@ -214,7 +195,7 @@ impl Team {
                 }
             }
             Job::Endpoint { name, attrs, reply } => {
-                begin_call(&own.seat, start, What::Endpoint(name.clone()));
+                begin(start, timeout, What::Endpoint(name.clone()));
                 let outcome = match own.state.endpoint(&name, &attrs, deadline) {
                     Ok((success, attrs)) => Outcome::Answered { success, attrs },
                     Err(e) => {
@@ -233,7 +214,7 @@ impl Team {
                 reply.send(outcome);
             }
             Job::Background { name, reply } => {
-                begin_call(&own.seat, start, What::Background(name.clone()));
+                begin(start, timeout, What::Background(name.clone()));
                 if let Err(e) = own.state.background(&name, deadline) {
                     let what = format!("Lua background function [{name}] exception");
                     self.log_failure("background", &what, Failure::new(&e), None);
@@ -252,14 +233,6 @@ impl Team {
         }
     }
 
-    fn end_call(&self, seat: &Seat) {
-        let call = seat.call.lock().take();
-        if let Some(call) = call.filter(|call| call.is_reported) {
-            self.stuck.fetch_sub(1, Ordering::Relaxed);
-            log::warn!("{}", call.what.line("has returned at last", call.since.elapsed()));
-        }
-    }
-
     fn log_failure(&self, kind: &str, what: &str, failure: Failure, login: Option<&LoginTuple>) {
         self.crew.shared.stats.metrics.lua_errors.with_label_values(&[kind]).inc();
         let mut fields = Vec::new();
@@ -274,32 +247,12 @@ impl Team {
     }
 }
 
-impl What {
-    fn line(&self, what: &str, elapsed: Duration) -> String {
-        let seconds = ("seconds", elapsed.as_secs().to_string());
-        match self {
-            What::Report(login) => logger::line(
-                &format!("Lua function [report] {what}"),
-                &[("login", login.login.to_string()), ("remote", login.remote.to_string()), seconds],
-            ),
-            What::Endpoint(name) => logger::line(&format!("Lua custom function [{name}] {what}"), &[seconds]),
-            What::Background(name) => {
-                logger::line(&format!("Lua background function [{name}] {what}"), &[seconds])
-            }
-        }
-    }
-}
-
 /// A job that finds no state can't be run; a report is at least in the log.
 fn give_up(job: &Job, e: &Error) {
     log::error!("no Lua state for this thread: {}", Failure::new(e).message);
     if let Job::Report { login, .. } = job {
         log::error!("not run: {}", login.line());
     }
-}
-
-fn begin_call(seat: &Seat, since: Instant, what: What) {
-    *seat.call.lock() = Some(Call { since, what, is_reported: false });
 }
 
 /// What a panic said.

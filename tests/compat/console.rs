@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::terminal::Terminal;
-use crate::support::{Folder, Output, Running, Trackalert, make_key, original, output};
+use crate::support::{Folder, Nobody, Output, Running, Trackalert, make_key, original, output};
 use crate::support::{run, skipped, wait_for};
 
 const VERSION: &str = concat!("trackalert ", env!("CARGO_PKG_VERSION"), "\n");
@@ -123,6 +123,27 @@ fn a_command_takes_effect_everywhere_at_once() {
 }
 
 #[test]
+fn asking_costs_nothing_however_often() {
+    let site = Site::start("");
+    let commands = "stats\nreturn stats()\nshowVersion()\n".repeat(4000);
+    let output = run(&["-c", site.client.to_str().unwrap()], &commands);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert_eq!(site.execute("setReport(function() infoLog('changed') end)").status, 0);
+    site.daemon.report("{}");
+    site.daemon.wait_for_line("changed");
+}
+
+#[test]
+fn what_the_configuration_prints_is_no_answer() {
+    let site = Site::start("");
+    let config = std::fs::read_to_string(&site.client).unwrap();
+    std::fs::write(&site.client, format!("print('hello', 1)\n{config}")).unwrap();
+    let output = site.execute("stats()");
+    assert_eq!(output.stdout, "0 reports\n");
+    assert!(output.stderr.contains("hello\t1\n"), "{}", output.stderr);
+}
+
+#[test]
 fn shutdown_is_answered_before_the_end() {
     let mut site = Site::start("");
     let output = site.execute("print('bye') shutdown()");
@@ -174,9 +195,8 @@ fn without_the_key_there_is_no_console() {
 fn the_client_needs_two_functions_of_its_configuration() {
     let folder = Folder::new();
     let key = make_key();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Nobody::new();
+    let address = nobody.address();
     for (config, problem) in [
         (key.clone(), "x.conf: there is no controlSocket()"),
         (format!("controlSocket('{address}')"), "x.conf: there is no setKey() with a key"),

@@ -46,6 +46,11 @@ fn every_mistake_is_named_with_its_line() {
     };
     let output = check(&GOOD);
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    // What a policy looks up while the file runs is there when it is checked, too.
+    let mut lines = GOOD;
+    lines[9] = "assert(getGeoIP2DB('City'):lookupCountry(newCA('81.2.69.160')) == 'GB')";
+    let output = check(&lines);
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
     for (number, mistake, message) in MISTAKES {
         let mut lines = GOOD;
         lines[number - 1] = mistake;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
 
+use crate::support::hook::{OK, Sink};
 use crate::support::http::Client;
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, data, make_key, run, wait_for};
+use crate::support::{Folder, Nobody, PROGRAM, SERVER, Trackalert, data, make_key, run, wait_for};
 
 impl Trackalert {
     /// Has the daemon read another configuration, and waits until it has.
@@ -118,16 +119,21 @@ fn everything_is_read_again() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
     for (rest, problem) in [
-        ("error('broken')".into(), "trackalert.conf:11: broken"),
-        ("x = ".into(), "unexpected symbol"),
-        ("newGeoIP2DB('y', 'missing.mmdb')".into(), "missing.mmdb: no such file"),
-        ("cronScheduleBackgroundFunc('* * * * *', 'missing')".into(), "no setBackground(\"missing\""),
-        (format!("addListener('{taken}', false)"), "address already in use"),
-        (format!("controlSocket('{taken}')"), "address already in use"),
+        ("error('broken')".into(), "trackalert.conf:11: broken".into()),
+        ("x = ".into(), "unexpected symbol".into()),
+        ("newGeoIP2DB('y', 'missing.mmdb')".into(), "missing.mmdb: no such file".into()),
+        ("cronScheduleBackgroundFunc('* * * * *', 'missing')".into(), "no setBackground(\"missing\"".into()),
+        (format!("addListener('{taken}', false)"), format!("listener {taken}: address already in use")),
+        (format!("controlSocket('{taken}')"), format!("console {taken}: address already in use")),
+        (
+            "addCustomStat('junk') setCustomEndpoint('junk', print) error('late')".into(),
+            "trackalert.conf:11: late".into(),
+        ),
     ] {
         assert!(!daemon.reload(&format!("{}{rest}", config(&new_key, "broken"))), "{rest}");
-        daemon.wait_for_line(problem);
+        daemon.wait_for_line(&problem);
     }
+    assert!(!daemon.get("/metrics").text().contains("junk"));
     report();
     wait_for("the old policy", || (daemon.count_lines("old: ") == 2).then_some(()));
     assert_eq!(stats(&old_key), "2 reports\n");
@@ -187,17 +193,35 @@ fn what_was_accepted_is_run_by_the_policy_that_accepted_it() {
 }
 
 #[test]
-fn a_configuration_that_never_ends_does_not_keep_the_daemon_from_stopping() {
-    let daemon = Trackalert::start("");
+fn a_stop_ends_a_configuration_that_never_ends() {
+    let mut daemon = Trackalert::start("");
     daemon.folder.write("trackalert.conf", "io.open('begun', 'w'):close() while true do end");
     daemon.signal(Signal::SIGHUP);
     wait_for("the loop", || daemon.folder.path("begun").exists().then_some(()));
     assert_eq!(daemon.report("{}").status, 200, "it serves on");
-    let mut daemon = daemon;
-    // The second one ends it, whatever the main thread does.
-    wait_for("its end", || {
-        daemon.signal(Signal::SIGTERM);
-        (!daemon.is_running()).then_some(())
-    });
-    assert!(!daemon.wait().success());
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    daemon.wait_for_line("not reloaded, everything stays as it was: trackalert.conf:1: interrupted");
+}
+
+#[test]
+fn webhooks_that_wait_are_delivered_by_the_configuration_that_queued_them() {
+    let sink = Sink::start(|_| OK);
+    let nobody = Nobody::new();
+    // The second attempt of each comes after the reload.
+    let config = format!(
+        "{SERVER}addCustomWebHook('hook', {{ url = 'https://{}/', retries = 2 }})
+        setReport(function() runCustomWebHook('hook', '{{}}') end)",
+        nobody.address()
+    );
+    let daemon = Trackalert::start_with(Folder::new(), &config, Command::new(PROGRAM));
+    daemon.report("{}");
+    daemon.wait_for_line("webhook failed: ");
+    let plain = format!("{SERVER}addCustomWebHook('hook', {{ url = '{}' }})", sink.url("/"));
+    assert!(daemon.reload(&plain));
+    wait_for("every attempt", || (daemon.metric("trackalert_webhook_queue_size") == 0).then_some(()));
+    let log = daemon.stop();
+    let failures: Vec<&String> = log.iter().filter(|line| line.starts_with("webhook failed: ")).collect();
+    assert!(failures.iter().all(|line| line.contains("connection refused")), "{failures:?}");
+    assert!(failures.len() >= 2 && sink.requests().is_empty(), "{failures:?}");
 }

@@ -10,7 +10,7 @@ use crate::support::http::{self, Client, request};
 use crate::support::tls::TlsServer;
 use crate::support::wait_for;
 
-const SHORT: &str = "setHTTPLimits{ head_timeout = 0.5, body_timeout = 0.5, idle_timeout = 0.5 }";
+const SHORT: &str = "setHTTPLimits{ head_timeout = 2, body_timeout = 0.5, idle_timeout = 0.5 }";
 const LOG: &str = "setReport(function(lt) infoLog('got', { login = lt.login }) end)";
 
 /// What still comes, to the end however it comes.

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 use http::{Client, Reply};
 
@@ -134,6 +135,25 @@ pub fn data(name: &str) -> String {
 /// A new key for the console, as a line of the configuration.
 pub fn make_key() -> String {
     run(&[], "makeKey()\n").stdout
+}
+
+/// An address that nobody else gets, and where nobody listens.
+pub struct Nobody(Socket);
+
+impl Nobody {
+    pub fn new() -> Nobody {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Nobody(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address())
+    }
 }
 
 /// Says that a test has nothing to do here, past the runner's capture of what passing tests print.
@@ -289,9 +309,13 @@ pub fn run(args: &[&str], input: &str) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // One that does not read its input has closed it.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    read_output(child)
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
+    // It may print more than a pipe holds before it has read all. One that does not read its input has
+    // closed it.
+    let writer = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = read_output(child);
+    writer.join().unwrap();
+    output
 }
 
 /// Runs another program to its end.
