@@ -30,14 +30,15 @@ pub fn hear_signals(events: Sender<Event>) -> Result<()> {
     let hear = move || {
         let mut stops = 0;
         for request in requests {
-            stops += u32::from(request == Request::Stop);
             if events.send(Event::Request(request)).is_err() {
                 return;
             }
-            if stops > 0 {
-                lua::hurry();
-                unix::send_signal(main, unix::INTERRUPT);
+            if request != Request::Stop {
+                continue;
             }
+            lua::hurry();
+            unix::send_signal(main, unix::INTERRUPT);
+            stops += 1;
             if stops > 1 {
                 thread::sleep(LAST);
                 log::error!("ended at once: the main thread is busy");
