@@ -116,6 +116,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
         level: found.opt_str("loglevel").map(|text| level(&text)).transpose()?,
         verbose: found.opt_present("verbose"),
     };
+    let others = ["client", "execute", "daemon", "docker", "systemd", "pidfile"];
+    if found.opt_present("check-config")
+        && let Some(other) = others.iter().find(|other| found.opt_present(other))
+    {
+        return Err(Error::Usage(format!("--check-config starts nothing, so --{other} has no meaning")));
+    }
     Ok(match found.opt_str("execute") {
         _ if found.opt_present("check-config") => Action::Check(options),
         Some(command) => Action::Execute(options, command),
@@ -267,6 +273,7 @@ mod tests {
             ("-c x extra", "extra: not an option", 2),
             ("-c x -C y", "-c and -C both name a configuration", 2),
             ("-e", "-e: needs an argument", 2),
+            ("-t -e x", "--check-config starts nothing, so --execute has no meaning", 2),
             ("-d -s", "-d runs in the background, -s and -D in the foreground", 2),
             ("-l abc", "Bad log level (abc) - must be an integer from 0 to 7", 1),
             ("-l 8", "Bad log level (8) - must be an integer from 0 to 7", 1),

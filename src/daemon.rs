@@ -10,6 +10,7 @@ mod start;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ struct Daemon {
     current: Generation,
     /// Pools of earlier configurations, which finish what they were given.
     retired: Vec<Arc<Pools>>,
+    /// Whether a reload was asked for that has not begun.
+    reloads: Arc<AtomicBool>,
     front: Front,
     timer: Timer,
     console: Option<Server>,
@@ -74,6 +77,8 @@ pub fn run(options: &Options) -> Result<()> {
         return console::filter(console::local(&state, &shared));
     }
     let daemon = start(options)?;
+    // The daemon may end while a line is edited.
+    let _terminal = (options.mode == Mode::Prompt).then(Terminal::keep);
     if options.mode == Mode::Prompt {
         daemon.start_prompt()?;
     }
@@ -182,6 +187,11 @@ impl Daemon {
 
     /// Looks for calls that take too long, and lets go of pools that nobody uses any more.
     fn look_after_pools(&mut self, now: Instant) {
+        for pools in &self.retired {
+            if pools.report.check().is_err() {
+                pools.report.hand_over(&self.current.pools.report);
+            }
+        }
         self.retired.retain(|pools| Arc::strong_count(pools) > 1 || pools.unfinished() > 0);
         self.all_pools().for_each(|pools| pools.watch(now));
     }
@@ -232,7 +242,6 @@ impl Daemon {
     fn start_prompt(&self) -> Result<()> {
         let (execute, events) = (self.execute.clone(), self.sender.clone());
         let run = move || {
-            let _terminal = Terminal::keep();
             if let Err(e) = console::prompt(Path::new(".history"), |line| Ok(execute(line))) {
                 log::error!("{e}");
             }

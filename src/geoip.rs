@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -201,6 +202,9 @@ fn text(reader: &Reader<Mmap>, ip: IpAddr, path: &[PathElement]) -> Option<Strin
 
 #[allow(unsafe_code)]
 fn read(file: &Path) -> Result<Reader<Mmap>> {
+    if file.is_dir() {
+        return Err(Error::Io(file.to_path_buf(), io::ErrorKind::IsADirectory.into()));
+    }
     // SAFETY: nobody may change or cut the file in place while it is mapped: the manual asks the
     // administrator to replace it by renaming, as geoipupdate(1) does.
     let reader = unsafe { Reader::open_mmap(file) };

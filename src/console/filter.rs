@@ -18,8 +18,9 @@ fn run_on(
     mut errors: impl Write,
 ) -> Result<()> {
     let mut failed = 0;
-    for line in commands.lines() {
+    for line in commands.split(b'\n') {
         let line = line.map_err(Error::io("stdin"))?;
+        let line = String::from_utf8_lossy(&line);
         match line.trim() {
             "" => continue,
             "quit" | "exit" => break,

@@ -1,8 +1,8 @@
 //! A prompt on a terminal, with line editing, history and completion of the console's functions.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustyline::completion::Completer;
@@ -24,32 +24,32 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
     let mut editor: Editor<Names, FileHistory> = Editor::new().map_err(refused)?;
     editor.set_helper(Some(Names));
     // Commands may hold secrets. A history that can't be kept is no reason not to work.
-    let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(history);
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(history);
+    let _ = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
     let _ = editor.load_history(history);
-    let result = loop {
+    loop {
         let line = match editor.readline("> ") {
             Ok(line) => line,
-            Err(ReadlineError::Eof) => break Ok(()),
+            Err(ReadlineError::Eof) => return Ok(()),
             // Ctrl-C gives the line up, as in a shell.
             Err(ReadlineError::Interrupted) => continue,
-            Err(e) => break Err(refused(e)),
+            Err(e) => return Err(refused(e)),
         };
         match line.trim() {
             "" => continue,
-            "quit" | "exit" => break Ok(()),
+            "quit" | "exit" => return Ok(()),
             _ => {}
         }
         let _ = editor.add_history_entry(&line);
+        let _ = editor.append_history(history);
         match execute(&line) {
             Ok(Some(answer)) => {
                 io::stdout().write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;
             }
-            Ok(None) => break Ok(()),
-            Err(e) => break Err(e),
+            Ok(None) => return Ok(()),
+            Err(e) => return Err(e),
         }
-    };
-    let _ = editor.save_history(history);
-    result
+    }
 }
 
 /// Completes the names of functions.

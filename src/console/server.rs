@@ -24,7 +24,7 @@ const MOST: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// How long nothing is accepted when the system has no room for one more.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a command and gives its answer; nothing when the daemon has ended.
 pub type Execute = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -157,7 +157,7 @@ impl Inner {
                 }
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(e) => {
-                    log::error!("console: no connection can be accepted for {} ms: {e}", PAUSE.as_millis());
+                    log::error!("console: no connection can be accepted for {} s: {e}", PAUSE.as_secs());
                     thread::sleep(PAUSE);
                 }
             }

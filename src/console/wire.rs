@@ -60,6 +60,10 @@ impl Channel {
         channel.stream.write_all(&ours)?;
         let mut theirs = [0; NONCE];
         channel.read_exact(&mut theirs, Instant::now() + TIMEOUT)?;
+        // Who sends back what it gets would otherwise pass our own messages off as its answers.
+        if theirs == ours {
+            return Err(Lost::Undecipherable);
+        }
         // Half of each side's bytes: neither can make the other use a nonce again by repeating its own.
         channel.reading = merge(&ours, &theirs);
         channel.writing = merge(&theirs, &ours);
@@ -190,6 +194,20 @@ mod tests {
         let [mut client, mut server] = pair([key(), key()]);
         client.write(b"stats()").unwrap();
         assert!(matches!(server.read(TIMEOUT), Err(Lost::Undecipherable)));
+    }
+
+    #[test]
+    fn an_echo_is_no_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let echo = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut copy = stream.try_clone().unwrap();
+            // The client hangs up.
+            let _ = io::copy(&mut copy, &mut stream);
+        });
+        assert!(matches!(Channel::open(stream, key()), Err(Lost::Undecipherable)));
+        echo.join().unwrap();
     }
 
     #[test]

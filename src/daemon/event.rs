@@ -1,6 +1,7 @@
 //! What the main thread is told, and by whom: signals, and other threads that have it run commands.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 use std::{process, thread};
@@ -24,12 +25,17 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// Every signal from now on is an event for the main thread, which calls this. One that asks for the
 /// end also ends what the main thread runs in Lua.
-pub fn hear_signals(events: Sender<Event>) -> Result<()> {
+///
+/// `reloads` says that a reload is to come: further requests for one are for the same.
+pub fn hear_signals(events: Sender<Event>, reloads: Arc<AtomicBool>) -> Result<()> {
     let main = unix::current_thread();
     let requests = unix::requests()?;
     let hear = move || {
         let mut stops = 0;
         for request in requests {
+            if request == Request::Reload && reloads.swap(true, Ordering::Relaxed) {
+                continue;
+            }
             if events.send(Event::Request(request)).is_err() {
                 return;
             }
@@ -41,7 +47,7 @@ pub fn hear_signals(events: Sender<Event>) -> Result<()> {
             stops += 1;
             if stops > 1 {
                 thread::sleep(LAST);
-                log::error!("ended at once: the main thread is busy");
+                // The main thread is busy. Nothing is logged: that may be what it waits for.
                 process::exit(1);
             }
         }

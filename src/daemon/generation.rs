@@ -116,7 +116,11 @@ fn start_pools(
 ) -> Result<Pools> {
     let start = |name, size, limit, urgency, timeout| {
         let crew = Crew { name, shared: shared.clone(), script: script.clone(), timeout };
-        Pool::start(crew, size, limit, urgency).map_err(|e| blame(Some(script), &e))
+        Pool::start(crew, size, limit, urgency).map_err(|e| match e {
+            // The system has no threads left.
+            Error::Io(..) => e,
+            e => blame(Some(script), &e),
+        })
     };
     let timeout = config.lua_timeout;
     let urgency = match config.report_ack {

@@ -3,6 +3,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 impl Daemon {
     /// Reads the configuration again. If it can't be used, everything stays as it was.
     pub fn reload(&mut self) {
+        self.reloads.store(false, Ordering::Relaxed);
         unix::notify_reloading();
         notice!("reloading {}", self.home.display());
         let was_verbose = logger::is_verbose();

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use crate::cli::{Options, default_config};
@@ -27,7 +28,8 @@ impl Daemon {
         let listeners = http::open(&current.config.listeners, None)?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
-        hear_signals(sender.clone())?;
+        let reloads = Arc::<AtomicBool>::default();
+        hear_signals(sender.clone(), reloads.clone())?;
         let execute = executor(sender.clone());
         let console = current.console().map(|(address, key)| Server::start(address, key, execute.clone()));
         let console = console.transpose()?;
@@ -41,6 +43,7 @@ impl Daemon {
             home,
             current,
             retired: Vec::new(),
+            reloads,
             front,
             timer,
             console,

@@ -141,7 +141,8 @@ impl Patterns {
 
 /// The rules of a file, or what is wrong with it.
 fn parse_file(text: &str) -> std::result::Result<[Vec<Rule>; 3], String> {
-    let documents = YamlLoader::load_from_str(text).map_err(|e| e.to_string())?;
+    let documents =
+        YamlLoader::load_from_str(text.trim_start_matches('\u{feff}')).map_err(|e| e.to_string())?;
     let file = documents.first().ok_or("empty")?;
     let [browsers, systems, devices] = TOPICS.each_ref().map(|topic| parse_list(topic, &file[topic.list]));
     Ok([browsers?, systems?, devices?])

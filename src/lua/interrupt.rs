@@ -88,8 +88,10 @@ fn interrupt() {
 unsafe extern "C-unwind" fn fail(state: *mut lua_State, _: *mut ffi::lua_Debug) {
     let why = if STOPS.load(Ordering::Relaxed) { c"interrupted: the daemon stops" } else { c"ran too long" };
     // SAFETY: called by Lua, which catches the error that this raises; there is room for two values on
-    // the stack of a hook. Level 0 is the function that was running.
+    // the stack of a hook. Level 0 is the function that was running. From now on each instruction
+    // fails, so that code that has caught the error gets no further.
     unsafe {
+        ffi::lua_sethook(state, Some(fail), ffi::LUA_MASKCOUNT, 1);
         ffi::luaL_where(state, 0);
         ffi::lua_pushstring(state, why.as_ptr());
         ffi::lua_concat(state, 2);

@@ -1,8 +1,10 @@
 //! A pool: threads with a Lua state each, behind a bounded queue.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use nix::errno::Errno;
 use parking_lot::RwLock;
 use threadpool::ThreadPool;
 
@@ -21,7 +23,10 @@ pub struct Pool {
 impl Pool {
     /// Starts the threads and waits until each has its state. At most `limit` jobs wait.
     pub fn start(crew: Crew, size: usize, limit: usize, urgency: Urgency) -> Result<Pool> {
-        let threads = threadpool::Builder::new().num_threads(size).thread_name(crew.name.into()).build();
+        let threads = threadpool::Builder::new().num_threads(size).thread_name(crew.name.into());
+        // It panics when the system has no thread left.
+        let threads = catch_unwind(|| threads.build())
+            .map_err(|_| Error::io(format!("{size} {} threads", crew.name))(Errno::EAGAIN.into()))?;
         let team = Arc::new(Team::new(crew, Queue::new(limit, size, urgency)));
         // No thread takes a second one of these jobs while another still makes its state.
         let gate = Arc::new(RwLock::new(()));
@@ -82,6 +87,12 @@ impl Pool {
         Err(Error::Refused(format!("every {} thread is stuck in Lua", self.team.crew.name)))
     }
 
+    /// Gives jobs that no thread will ever take to another pool, as far as that has room.
+    pub fn hand_over(&self, other: &Pool) {
+        // A thread that is free after all may take the last job first.
+        while self.queued() > 0 && other.push(|| self.team.queue.steal().unwrap_or(Job::Probe)).is_ok() {}
+    }
+
     /// Threads that there may be: as many again as were asked for may take the place of stuck ones.
     fn most(&self) -> usize {
         self.size * 2
@@ -94,7 +105,11 @@ impl Pool {
         let wanted = (self.size + self.stuck()).min(self.most());
         if wanted != self.threads.max_count() {
             // A clone is another handle of the same threads.
-            self.threads.clone().set_num_threads(wanted);
+            let mut threads = self.threads.clone();
+            let change = AssertUnwindSafe(|| threads.set_num_threads(wanted));
+            if catch_unwind(change).is_err() {
+                log::error!("a further {} thread can't be started", self.team.crew.name);
+            }
         }
         if self.team.queue.allow(wanted, now) {
             self.wake();

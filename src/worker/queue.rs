@@ -83,6 +83,14 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes a job out that is to be done elsewhere.
+    pub fn steal(&self) -> Option<T> {
+        let mut state = self.state.lock();
+        let (job, _) = state.jobs.pop_front()?;
+        self.length.store(state.jobs.len(), Ordering::Relaxed);
+        Some(job)
+    }
+
     /// Sets how many threads may be awake. Whether one must be woken because jobs wait for it.
     pub fn allow(&self, threads: usize, now: Instant) -> bool {
         let mut state = self.state.lock();
@@ -135,6 +143,17 @@ mod tests {
         assert_eq!(queue.take(false, now).map(|(job, _)| job), Some(3));
         assert_eq!((queue.take(true, now), queue.take(true, now)), (None, None));
         assert_eq!(queue.push(|| 4, now), Ok(true), "all are asleep");
+    }
+
+    #[test]
+    fn a_job_can_be_done_elsewhere() {
+        let (queue, now) = (Queue::new(2, 1, Urgency::Unwaited), Instant::now());
+        for job in 1..=2 {
+            queue.push(|| job, now).unwrap();
+        }
+        assert_eq!(queue.take(false, now).map(|(job, _)| job), Some(1));
+        assert_eq!((queue.steal(), queue.steal(), queue.len()), (Some(2), None, 0));
+        assert_eq!(queue.unfinished(), 1, "the one that runs");
     }
 
     #[test]

@@ -19,6 +19,16 @@ end)
 "#;
 
 #[test]
+fn an_error_that_is_caught_is_no_way_to_go_on() {
+    let daemon = Trackalert::start(
+        "jit.off() setLuaTimeout(0.5)
+        setReport(function() local function work() for i = 1, 5000 do end end while true do pcall(work) end end)",
+    );
+    daemon.report("{}");
+    daemon.wait_for_line("ran too long");
+}
+
+#[test]
 fn an_endless_loop_is_interrupted_and_the_others_go_on() {
     let daemon = Trackalert::start(&format!("{LOOPS}\njit.off()"));
     for login in ["loop", "caught", "loop", "caught", "after"] {

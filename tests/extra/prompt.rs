@@ -46,7 +46,8 @@ fn what_is_typed_takes_effect_everywhere() {
 #[test]
 fn shutdown_at_the_prompt_ends_it() {
     let (_folder, mut terminal) = start();
+    assert!(!terminal.echoes(), "it edits the line itself");
     terminal.type_keys("shutdown()\r");
     let status = terminal.wait();
-    assert!(status.success());
+    assert!(status.success() && terminal.echoes());
 }

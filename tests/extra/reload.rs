@@ -193,6 +193,20 @@ fn what_was_accepted_is_run_by_the_policy_that_accepted_it() {
 }
 
 #[test]
+fn requests_to_reload_do_not_pile_up() {
+    // Each takes a while.
+    let slow = format!("{SERVER}local end_ = os.clock() + 0.05 while os.clock() < end_ do end");
+    let mut daemon = Trackalert::start_with(Folder::new(), &slow, Command::new(PROGRAM));
+    for _ in 0..1000 {
+        daemon.signal(Signal::SIGHUP);
+    }
+    daemon.wait_for_line("reloaded");
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    assert!(daemon.count_lines("reloading ") < 100, "{}", daemon.count_lines("reloading "));
+}
+
+#[test]
 fn a_stop_ends_a_configuration_that_never_ends() {
     let mut daemon = Trackalert::start("");
     daemon.folder.write("trackalert.conf", "io.open('begun', 'w'):close() while true do end");

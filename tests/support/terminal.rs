@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::support::{PROGRAM, Running, wait_for};
 
 /// The program on a terminal of its own.
 pub struct Terminal {
     child: Running,
+    side: OwnedFd,
     keys: File,
     screen: Arc<Mutex<String>>,
 }
@@ -33,7 +36,7 @@ impl Terminal {
                 text.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
             }
         });
-        let terminal = Terminal { child, keys: File::from(pty.master), screen };
+        let terminal = Terminal { child, side: pty.slave, keys: File::from(pty.master), screen };
         terminal.wait_for("> ");
         terminal
     }
@@ -45,6 +48,11 @@ impl Terminal {
 
     pub fn wait_for(&self, text: &str) {
         wait_for(text, || self.screen().contains(text).then_some(()));
+    }
+
+    /// Whether it shows what is typed, as it does for a shell.
+    pub fn echoes(&self) -> bool {
+        tcgetattr(&self.side).unwrap().local_flags.contains(LocalFlags::ECHO)
     }
 
     pub fn type_keys(&mut self, keys: &str) {
