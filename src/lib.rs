@@ -54,7 +54,9 @@ use crate::error::{Error, Result};
 /// The program: 0 when it did what it was asked to, 1 when that failed, 2 for a bad command line,
 /// 78 for a bad configuration.
 pub fn main() -> ExitCode {
-    match cli::parse(env::args_os().skip(1)).and_then(run) {
+    let result = cli::parse(env::args_os().skip(1)).and_then(run);
+    log::logger().flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let hint = if matches!(e, Error::Usage(_)) { "\nTry trackalert -h." } else { "" };

@@ -1,20 +1,22 @@
 //! The back end of `log`: lines for the local syslog daemon and for stdout, whose fields are
 //! `key="value"` and whose control characters are escaped, so that no line can be forged.
 
+mod sink;
+mod writer;
+
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::Local;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use parking_lot::Mutex;
-use syslog::{Facility, LogFormat, Severity};
+use syslog::{Facility, Severity};
 
 use crate::error::{Error, Result};
+use sink::{Entry, Out, Sink, Syslog};
+use writer::Writer;
 
 /// The target of messages between info and warning, where `log` has no level.
 pub const NOTICE: &str = "notice";
@@ -38,12 +40,6 @@ pub struct Settings {
     pub stamped: bool,
 }
 
-/// Where the local syslog daemon listens.
-const SYSLOG: &str = if cfg!(target_os = "linux") { "/dev/log" } else { "/var/run/log" };
-
-/// How long a line may wait for a syslog daemon that does not read.
-const PATIENCE: Duration = Duration::from_millis(200);
-
 /// Bytes of a line; syslog daemons cut sooner.
 const MAX_LINE: usize = 32 << 10;
 
@@ -55,13 +51,12 @@ pub fn init(settings: Settings) -> Result<()> {
         Some(name) => name.parse().map_err(|()| Error::Refused(format!("Bad log facility: {name}")))?,
         None => Facility::LOG_DAEMON,
     };
-    let syslog = Path::new(SYSLOG).exists().then(|| {
-        let format = Rfc3164 { facility, pid: std::process::id() };
-        Mutex::new(syslog::Logger::new(Socket::new(SYSLOG), format))
-    });
+    let syslog = Syslog::find(facility);
     // The journal gets each line once: through syslog, which knows the level.
-    let stdout = settings.stdout && !(syslog.is_some() && is_journal());
-    let logger = Logger { syslog, stdout: stdout.then_some(settings) };
+    let has_out = settings.stdout && !(syslog.is_some() && is_journal());
+    let Settings { level, stamped, .. } = settings;
+    let out = has_out.then(|| Out { to: Box::new(io::stdout()), level, stamped });
+    let logger = Logger(Writer::start(Sink { syslog, out })?);
     log::set_boxed_logger(Box::new(logger)).map_err(|e| Error::Refused(e.to_string()))?;
     set_verbose(is_verbose());
     Ok(())
@@ -86,10 +81,10 @@ fn is_journal() -> bool {
     stdout.is_ok_and(|stdout| stream == format!("{}:{}", stdout.dev(), stdout.ino()))
 }
 
-struct Logger {
-    syslog: Option<Mutex<syslog::Logger<Socket, Rfc3164>>>,
-    stdout: Option<Settings>,
-}
+/// How long the end of the program waits for its last lines to be taken.
+const LAST: Duration = Duration::from_secs(1);
+
+struct Logger(Arc<Writer>);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata) -> bool {
@@ -101,23 +96,14 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let severity = severity(record);
-        let text = escape(&record.args().to_string());
-        if let Some(syslog) = &self.syslog {
-            send(&mut syslog.lock(), severity, &text);
-        }
-        if let Some(settings) = &self.stdout {
-            let most = settings.level.unwrap_or(if is_verbose() { 7 } else { 6 });
-            if severity as u8 <= most {
-                print(settings.stamped, &text);
-            }
+        if self.enabled(record.metadata()) {
+            self.0.push(Entry::new(severity(record), escape(&record.args().to_string())));
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.0.flush(LAST);
+    }
 }
 
 fn severity(record: &Record) -> Severity {
@@ -127,82 +113,6 @@ fn severity(record: &Record) -> Severity {
         Level::Warn => Severity::LOG_WARNING,
         Level::Info => Severity::LOG_INFO,
         Level::Debug | Level::Trace => Severity::LOG_DEBUG,
-    }
-}
-
-/// A daemon that is gone loses the line; there is nowhere to complain.
-fn send(syslog: &mut syslog::Logger<Socket, Rfc3164>, severity: Severity, text: &str) {
-    let _ = match severity {
-        Severity::LOG_ERR => syslog.err(text),
-        Severity::LOG_WARNING => syslog.warning(text),
-        Severity::LOG_NOTICE => syslog.notice(text),
-        Severity::LOG_DEBUG => syslog.debug(text),
-        _ => syslog.info(text),
-    };
-}
-
-/// One write for a line: two threads never mix theirs.
-fn print(stamped: bool, text: &str) {
-    let line = match stamped {
-        true => format!("{}{text}\n", Local::now().format("[%Y-%m-%d %H:%M:%S,%3f] ")),
-        false => format!("{text}\n"),
-    };
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// Messages as RFC 3164 has them. The time comes from chrono because the crate's own format falls
-/// back to UTC once there are threads.
-struct Rfc3164 {
-    facility: Facility,
-    pid: u32,
-}
-
-impl LogFormat<&str> for Rfc3164 {
-    fn format<W: Write>(&self, writer: &mut W, severity: Severity, text: &str) -> syslog::Result<()> {
-        let priority = self.facility as u32 | severity as u32;
-        let time = Local::now().format("%b %e %H:%M:%S");
-        let message = format!("<{priority}>{time} trackalert[{}]: {text}", self.pid);
-        writer.write_all(message.as_bytes()).map_err(syslog::Error::Write)
-    }
-}
-
-/// The socket of the syslog daemon, connected anew when the daemon was.
-struct Socket {
-    path: PathBuf,
-    connected: Option<UnixDatagram>,
-}
-
-impl Socket {
-    fn new(path: impl Into<PathBuf>) -> Socket {
-        Socket { path: path.into(), connected: None }
-    }
-
-    fn send(&mut self, message: &[u8]) -> io::Result<usize> {
-        if self.connected.is_none() {
-            let socket = UnixDatagram::unbound()?;
-            socket.connect(&self.path)?;
-            socket.set_write_timeout(Some(PATIENCE))?;
-            self.connected = Some(socket);
-        }
-        match &self.connected {
-            Some(socket) => socket.send(message),
-            None => Ok(0),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
-        self.send(message).or_else(|e| {
-            self.connected = None;
-            // One that is slow has had its time.
-            if e.kind() == io::ErrorKind::WouldBlock { Err(e) } else { self.send(message) }
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -277,28 +187,5 @@ mod tests {
     fn a_long_line_is_cut_with_a_mark() {
         let cut = escape(&"é".repeat(MAX_LINE));
         assert!(cut.ends_with("... (65536 bytes)") && cut.len() < MAX_LINE + 32, "{}", cut.len());
-    }
-
-    #[test]
-    fn a_syslog_daemon_may_come_back() {
-        let folder = std::env::temp_dir().join(format!("trackalert-logger-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("log");
-        let mut syslog =
-            syslog::Logger::new(Socket::new(&path), Rfc3164 { facility: Facility::LOG_LOCAL0, pid: 7 });
-        send(&mut syslog, Severity::LOG_INFO, "nobody is there");
-        for round in ["first", "second"] {
-            let daemon = UnixDatagram::bind(&path).unwrap();
-            daemon.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            send(&mut syslog, Severity::LOG_NOTICE, round);
-            let mut message = [0; 200];
-            let length = daemon.recv(&mut message).unwrap();
-            let message = str::from_utf8(&message[..length]).unwrap();
-            // local0 is 16, notice is 5: RFC 3164, 4.1.1.
-            assert!(message.starts_with("<133>"), "{message}");
-            assert!(message.ends_with(&format!(" trackalert[7]: {round}")), "{message}");
-            std::fs::remove_file(&path).unwrap();
-        }
-        std::fs::remove_dir(&folder).unwrap();
     }
 }
