@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Mode, Options};
 use crate::console::{self, Execute, Server};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::Front;
 use crate::logger::{self, notice};
 use crate::schedule::Timer;
@@ -247,7 +247,7 @@ impl Daemon {
             }
             let _ = events.send(Event::Request(Request::Stop));
         };
-        std::thread::Builder::new().name("prompt".into()).spawn(run).map(drop).map_err(Error::io("thread"))
+        unix::spawn("prompt", run).map(drop)
     }
 }
 

@@ -9,8 +9,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::{Scheduled, When};
 use crate::cron::Expression;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stats::Stats;
+use crate::unix;
 use crate::worker::{Job, Pools, Reply};
 
 /// The longest sleep of the thread. Whoever sets the clock waits this long, at most, for functions
@@ -73,9 +74,8 @@ impl Timer {
     /// Starts the thread, with nothing to run.
     pub fn start(stats: Arc<Stats>) -> Result<Timer> {
         let inner = Arc::new(Inner { stats, plan: Mutex::default(), changed: Condvar::new() });
-        let thread = std::thread::Builder::new().name("timer".into());
         let own = inner.clone();
-        thread.spawn(move || own.run()).map_err(Error::io("thread"))?;
+        unix::spawn("timer", move || own.run())?;
         Ok(Timer(inner))
     }
 

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
@@ -174,6 +175,11 @@ pub fn send_signal(thread: ThreadId, signal: i32) {
 pub fn on_signal(signal: i32, action: fn()) -> Result<()> {
     // SAFETY: the callers of this function pass actions that are safe in a signal handler.
     unsafe { signal_hook::low_level::register(signal, action) }.map(drop).map_err(Error::io("sigaction"))
+}
+
+/// Starts a thread.
+pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))
 }
 
 /// Names the thread that calls this, as `top -H` shows it; Linux keeps 15 bytes.

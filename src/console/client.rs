@@ -61,8 +61,8 @@ impl Client {
 
     /// Runs one command and prints its answer.
     pub fn execute(mut self, line: &str) -> Result<()> {
-        let answer = self.ask(line)?;
-        io::stdout().write_all(whole(answer.clone()).as_bytes()).map_err(Error::io("stdout"))?;
+        let answer = whole(self.ask(line)?);
+        io::stdout().write_all(answer.as_bytes()).map_err(Error::io("stdout"))?;
         if is_error(&answer) { Err(Error::Refused("the command failed".into())) } else { Ok(()) }
     }
 

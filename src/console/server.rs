@@ -16,6 +16,7 @@ use crate::console::wire::{Channel, Lost, fit};
 use crate::error::{Error, Result};
 use crate::logger::notice;
 use crate::net::crypto::Key;
+use crate::unix;
 
 /// Clients that may be connected at a time.
 const MOST: usize = 32;
@@ -77,10 +78,7 @@ impl Server {
             changed: Condvar::new(),
         });
         let own = inner.clone();
-        thread::Builder::new()
-            .name("console".into())
-            .spawn(move || own.accept_all(&listener, poll))
-            .map_err(Error::io("thread"))?;
+        unix::spawn("console", move || own.accept_all(&listener, poll))?;
         notice!("Accepting control connections on {address}");
         Ok(Server(inner))
     }

@@ -9,7 +9,7 @@ use std::{process, thread};
 use parking_lot::Mutex;
 
 use crate::console::Execute;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lua;
 use crate::unix::{self, Request, ThreadId};
 
@@ -52,7 +52,7 @@ pub fn hear_signals(events: Sender<Event>, reloads: Arc<AtomicBool>) -> Result<(
             }
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(hear).map(drop).map_err(Error::io("thread"))
+    unix::spawn("signals", hear).map(drop)
 }
 
 /// How often what the main thread runs is looked after.

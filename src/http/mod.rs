@@ -16,13 +16,14 @@ mod web;
 mod wire;
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crate::config::{Config, Listener};
 use crate::error::{Error, Result};
 use crate::http::accept::{Accept, Door, Plan};
 use crate::http::listener::Place;
 use crate::http::web::{Mailbox, Message, Web};
+use crate::unix::spawn;
 
 pub use listener::Opened;
 pub use site::Site;
@@ -135,10 +136,6 @@ impl Front {
     fn tell_all(&self, message: impl Fn() -> Message) {
         self.workers().for_each(|worker| worker.mailbox.send(message()));
     }
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))
 }
 
 #[cfg(test)]

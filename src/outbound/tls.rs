@@ -113,6 +113,14 @@ impl Verifier {
     fn checks_nothing(&self) -> bool {
         !self.checks_chain && !self.checks_name
     }
+
+    /// Checks a signature, if anything is checked at all.
+    fn check(
+        &self,
+        verify: impl FnOnce() -> Checked<HandshakeSignatureValid>,
+    ) -> Checked<HandshakeSignatureValid> {
+        if self.checks_nothing() { Ok(HandshakeSignatureValid::assertion()) } else { verify() }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -144,10 +152,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Checked<HandshakeSignatureValid> {
-        if self.checks_nothing() {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        self.check(|| verify_tls12_signature(message, certificate, signature, &self.algorithms))
     }
 
     fn verify_tls13_signature(
@@ -156,10 +161,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Checked<HandshakeSignatureValid> {
-        if self.checks_nothing() {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        self.check(|| verify_tls13_signature(message, certificate, signature, &self.algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

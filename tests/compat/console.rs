@@ -228,12 +228,7 @@ fn commands_come_from_a_pipe_or_a_terminal() {
     assert_eq!(run(&["--client", client], "stats()\nexit\n").status, 0);
 
     let mut terminal = Terminal::start(&["-C", client, "-c"]);
-    terminal.type_keys("6 * 7\r");
-    terminal.wait_for("\n42\r\n");
-    terminal.type_keys("showVer\t\r");
-    terminal.wait_for(concat!("\ntrackalert ", env!("CARGO_PKG_VERSION"), "\r\n"));
-    terminal.type_keys("nosuch()\r");
-    terminal.wait_for("Error: console:1: attempt to call global 'nosuch' (a nil value)");
+    terminal.use_as_every_prompt();
     site.daemon.stop();
     terminal.type_keys("stats()\r");
     terminal.wait_for("onnection refused");

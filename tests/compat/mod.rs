@@ -22,3 +22,5 @@ mod schedule;
 mod stats;
 /// Custom webhooks.
 mod webhook;
+/// Webhooks over HTTPS.
+mod webhook_tls;

@@ -14,13 +14,7 @@ fn start() -> (Folder, Terminal) {
 #[test]
 fn what_is_typed_takes_effect_everywhere() {
     let (folder, mut terminal) = start();
-    terminal.type_keys("6 * 7\r");
-    terminal.wait_for("\n42\r\n");
-    // A name is completed, and what takes no arguments is closed.
-    terminal.type_keys("showVer\t\r");
-    terminal.wait_for(concat!("\ntrackalert ", env!("CARGO_PKG_VERSION"), "\r\n"));
-    terminal.type_keys("nosuch()\r");
-    terminal.wait_for("Error: console:1: attempt to call global 'nosuch' (a nil value)");
+    terminal.use_as_every_prompt();
     terminal
         .type_keys("setReport(function(lt) warnLog('typed', { login = lt.login }) end) print(1, 'done')\r");
     terminal.wait_for("\n1\tdone\r\n");

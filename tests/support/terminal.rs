@@ -59,6 +59,17 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Types what a prompt answers alike, of the daemon or of its client, and waits for the answers.
+    pub fn use_as_every_prompt(&mut self) {
+        self.type_keys("6 * 7\r");
+        self.wait_for("\n42\r\n");
+        // A name is completed, and what takes no arguments is closed.
+        self.type_keys("showVer\t\r");
+        self.wait_for(concat!("\ntrackalert ", env!("CARGO_PKG_VERSION"), "\r\n"));
+        self.type_keys("nosuch()\r");
+        self.wait_for("Error: console:1: attempt to call global 'nosuch' (a nil value)");
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait()
