@@ -20,6 +20,8 @@ use crate::unix;
 thread_local! {
     /// What runs in this thread, for the signal handler. Needs neither construction nor a destructor.
     static RUNNING: Cell<Option<(*mut lua_State, Instant)>> = const { Cell::new(None) };
+    /// Whether the hook is set. To set or reset it makes LuaJIT forget what it is about to compile.
+    static IS_HOOKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the daemon stops, so that nothing has time.
@@ -58,8 +60,10 @@ impl Interruptible {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         RUNNING.set(None);
-        // SAFETY: the state outlives this guard, and this is the thread that uses it.
-        unsafe { ffi::lua_sethook(self.state, None, 0, 0) };
+        if IS_HOOKED.take() {
+            // SAFETY: the state outlives this guard, and this is the thread that uses it.
+            unsafe { ffi::lua_sethook(self.state, None, 0, 0) };
+        }
     }
 }
 
@@ -78,6 +82,7 @@ fn interrupt() {
     if let Some((state, deadline)) = RUNNING.get()
         && (Instant::now() >= deadline || STOPS.load(Ordering::Relaxed))
     {
+        IS_HOOKED.set(true);
         // SAFETY: the state belongs to this very thread, and the manual of Lua 5.1 has lua_sethook
         // as the one function that may be called while the state runs, as lua.c does from a signal.
         unsafe { ffi::lua_sethook(state, Some(fail), ffi::LUA_MASKCOUNT, EVERY) };
