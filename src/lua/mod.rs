@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod console;
 mod failure;
+mod fields;
 mod interrupt;
 mod listener;
 mod log;
@@ -19,7 +20,6 @@ mod script;
 mod webhook;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ use rlua::{ChunkMode, Function, Lua, MultiValue, RegistryKey, Table, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::login::{Attributes, LoginTuple, Text};
+use crate::login::{Attributes, LoginTuple};
 use crate::shared::Shared;
 
 use api::Phase;
@@ -92,8 +92,12 @@ impl State {
         let prelude: Table = lua.load(include_str!("prelude.lua")).set_name("=trackalert").eval()?;
         let keep = |name| lua.create_registry_value(prelude.get::<_, Function>(name)?);
         let (report, endpoint, background) = (keep("report")?, keep("endpoint")?, keep("background")?);
+        prelude
+            .get::<_, Function>("use_fields")?
+            .call::<_, ()>((fields::of_login(&lua)?, fields::of_attributes(&lua)?))?;
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
+        objects::forget_finalizers(&lua)?;
         if role != Role::Worker {
             // Machine code can't be interrupted, and nothing that this state runs must be fast.
             lua.load("jit.off()").exec()?;
@@ -132,27 +136,7 @@ impl State {
         }
         let _running = self.interruptible.run(&self.lua, deadline);
         let function: Function = self.lua.registry_value(&self.report)?;
-        let (attrs, attrs_mv) = self.attributes(&login.attrs)?;
-        let device_attrs = match &login.device_attrs {
-            Some(attrs) if !attrs.is_empty() => Some(self.lua.create_table_from(texts(attrs))?),
-            _ => None,
-        };
-        Ok(function.call((
-            login.t,
-            objects::ComboAddress(login.remote),
-            login.login.as_str(),
-            login.pwhash.as_str(),
-            login.success,
-            login.policy_reject,
-            login.tls,
-            login.protocol.as_str(),
-            login.device_id.as_str(),
-            login.session_id.as_str(),
-            login.fail_type.as_str(),
-            attrs,
-            attrs_mv,
-            device_attrs,
-        ))?)
+        Ok(function.call((fields::pointer(login), objects::ComboAddress(login.remote)))?)
     }
 
     /// Calls the function of a custom endpoint; after `deadline` it may be interrupted.
@@ -164,8 +148,7 @@ impl State {
     ) -> Result<(bool, Vec<(String, String)>)> {
         let _running = self.interruptible.run(&self.lua, deadline);
         let function: Function = self.lua.registry_value(&self.endpoint)?;
-        let (attrs, attrs_mv) = self.attributes(attrs)?;
-        let mut results: MultiValue = function.call((name, attrs, attrs_mv))?;
+        let mut results: MultiValue = function.call((name, fields::pointer(attrs)))?;
         let (success, answer) = (results.pop_front(), results.pop_front());
         let Some(Value::Boolean(success)) = success else {
             return Err(Error::Refused("the function must return a boolean and a table".into()));
@@ -184,28 +167,6 @@ impl State {
         let function: Function = self.lua.registry_value(&self.background)?;
         Ok(function.call(name)?)
     }
-
-    /// Attributes as two tables; none where the prelude makes an empty one itself.
-    fn attributes(&self, attrs: &Attributes) -> Result<(Option<Table<'_>>, Option<Table<'_>>)> {
-        let single = match attrs.single.is_empty() {
-            true => None,
-            false => Some(self.lua.create_table_from(texts(&attrs.single))?),
-        };
-        let multiple = match attrs.multiple.is_empty() {
-            true => None,
-            false => {
-                let lists = attrs.multiple.iter();
-                let lists = lists
-                    .map(|(name, list)| (name.as_str(), list.iter().map(Text::as_str).collect::<Vec<_>>()));
-                Some(self.lua.create_table_from(lists)?)
-            }
-        };
-        Ok((single, multiple))
-    }
-}
-
-fn texts(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (&str, &str)> {
-    map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 #[allow(unsafe_code)]
@@ -235,12 +196,12 @@ mod tests {
         let example = manual::example("trackalert.conf.5");
         assert_eq!(state(Role::Config, &example).unwrap().config().report_threads, 1);
         let worker = state(Role::Worker, &example).unwrap();
-        let login = LoginTuple { remote: "198.51.100.1".parse().unwrap(), ..LoginTuple::default() };
+        let mut login = LoginTuple::default();
+        login.remote = "198.51.100.1".parse().unwrap();
         for _ in 0..20 {
             worker.report(&login, soon()).unwrap();
         }
-        let mut attrs = Attributes::default();
-        attrs.single.insert("address".into(), "192.0.2.66".into());
+        let attrs = Attributes::from_json(br#"{"attrs":{"address":"192.0.2.66"}}"#).unwrap();
         let answer = worker.endpoint("isOurs", &attrs, soon()).unwrap();
         assert_eq!(answer, (true, vec![("ours".into(), "false".into())]));
     }

@@ -47,9 +47,17 @@ function prelude.background(name)
     func()
 end
 
+local fields_of_login, fields_of_attributes
+
+-- Takes the functions that return what a pointer of the program points to.
+function prelude.use_fields(of_login, of_attributes)
+    fields_of_login, fields_of_attributes = of_login, of_attributes
+end
+
 -- One table constructor makes the LoginTuple: its keys are interned once, its size is known.
-function prelude.report(t, remote, login, pwhash, success, policy_reject, tls, protocol, device_id,
-                        session_id, fail_type, attrs, attrs_mv, device_attrs)
+function prelude.report(pointer, remote)
+    local t, login, pwhash, success, policy_reject, tls, protocol, device_id, session_id, fail_type,
+        attrs, attrs_mv, device_attrs = fields_of_login(pointer)
     report({
         t = t,
         remote = remote,
@@ -62,14 +70,18 @@ function prelude.report(t, remote, login, pwhash, success, policy_reject, tls, p
         device_id = device_id,
         session_id = session_id,
         fail_type = fail_type,
-        attrs = attrs or {},
-        attrs_mv = attrs_mv or {},
-        device_attrs = device_attrs or {},
+        attrs = attrs,
+        attrs_mv = attrs_mv,
+        device_attrs = device_attrs,
     })
 end
 
-function prelude.endpoint(name, attrs, attrs_mv)
-    return endpoints[name]({ attrs = attrs or {}, attrs_mv = attrs_mv or {} })
+-- Machine code would have to leave and come back for the program's function, for one table.
+jit.off(prelude.report)
+
+function prelude.endpoint(name, pointer)
+    local attrs, attrs_mv = fields_of_attributes(pointer)
+    return endpoints[name]({ attrs = attrs, attrs_mv = attrs_mv })
 end
 
 function prelude.print_to_stderr()

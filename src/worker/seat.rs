@@ -100,7 +100,7 @@ impl What {
             What::Command => logger::line(&format!("console command {what}"), &[seconds]),
             What::Report(login) => logger::line(
                 &format!("Lua function [report] {what}"),
-                &[("login", login.login.to_string()), ("remote", login.remote.to_string()), seconds],
+                &[("login", login.login().to_owned()), ("remote", login.remote.to_string()), seconds],
             ),
             What::Endpoint(name) => logger::line(&format!("Lua custom function [{name}] {what}"), &[seconds]),
             What::Background(name) => {

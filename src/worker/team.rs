@@ -227,9 +227,9 @@ impl Team {
 
     /// Parses what the client said of itself, if the sender has not.
     fn parse_device(&self, login: &mut Arc<LoginTuple>) {
-        if login.device_attrs.is_none() {
-            let attrs = self.crew.shared.devices.parse(&login.protocol, &login.device_id);
-            Arc::make_mut(login).device_attrs = Some(attrs);
+        if login.is_device_unknown() {
+            let attrs = self.crew.shared.devices.parse(login.protocol(), login.device_id());
+            Arc::make_mut(login).set_device(attrs);
         }
     }
 
@@ -237,7 +237,7 @@ impl Team {
         self.crew.shared.stats.metrics.lua_errors.with_label_values(&[kind]).inc();
         let mut fields = Vec::new();
         if let Some(login) = login {
-            fields.push(("login", login.login.to_string()));
+            fields.push(("login", login.login().to_owned()));
             fields.push(("remote", login.remote.to_string()));
         }
         if !failure.traceback.is_empty() {
