@@ -97,7 +97,6 @@ impl State {
             .call::<_, ()>((fields::of_login(&lua)?, fields::of_attributes(&lua)?))?;
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
-        objects::forget_finalizers(&lua)?;
         if role != Role::Worker {
             // Machine code can't be interrupted, and nothing that this state runs must be fast.
             lua.load("jit.off()").exec()?;

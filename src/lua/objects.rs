@@ -40,13 +40,6 @@ impl ComboAddress {
     }
 }
 
-/// Has Lua collect addresses without calling anything: every report brings one, and nothing in it
-/// needs to be dropped.
-pub fn forget_finalizers(lua: &Lua) -> Result<()> {
-    const _: () = assert!(!std::mem::needs_drop::<ComboAddress>());
-    Ok(lua.load("debug.getmetatable(newCA('0.0.0.0')).__gc = nil").exec()?)
-}
-
 /// The methods of a ComboAddress.
 #[rustfmt::skip] // A row a method.
 pub static COMBO_ADDRESS: &[Method<ComboAddress>] = &[
