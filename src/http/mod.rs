@@ -8,6 +8,8 @@ mod client;
 mod connection;
 mod handlers;
 mod listener;
+#[cfg(test)]
+mod openapi;
 mod request;
 mod response;
 mod routes;
