@@ -14,6 +14,7 @@ mod request;
 mod response;
 mod routes;
 mod site;
+mod target;
 mod web;
 mod wire;
 
