@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tiny_http::Method;
 
 use crate::http::handlers::Reaction;
-use crate::http::request::{Chunks, Framing, Head, Refusal, find_end};
+use crate::http::request::{Chunks, Framing, Head, MALFORMED, Refusal, find_end};
 use crate::http::response::{Answer, Manner, Printer};
 use crate::http::routes::Target;
 use crate::http::site::Site;
@@ -161,6 +161,10 @@ impl Connection {
 
     /// Reads a head, once it is whole.
     fn head(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
+        // No method begins so: it may be TLS, whose client should not wait for an answer until it is late.
+        if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
+            return Err(MALFORMED);
+        }
         let Some(end) = find_end(bytes, &mut self.scanned, desk.site.limits.head)? else { return Ok(None) };
         self.scanned = 0;
         let (head, rest) = bytes.split_at(end);

@@ -51,7 +51,8 @@ const fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
 
-const MALFORMED: Refusal = refuse(400, "Malformed request");
+/// What breaks the rules in no way that has words of its own.
+pub const MALFORMED: Refusal = refuse(400, "Malformed request");
 const TARGET_TOO_LONG: Refusal = refuse(414, "Request target too long");
 const HEAD_TOO_LARGE: Refusal = refuse(431, "Request header fields too large");
 const BODY_TOO_LARGE: Refusal = refuse(413, "Request body too large");

@@ -7,12 +7,14 @@
 //! what becomes of the connection then: `open` for the next request, `close`, or `end` if the client has
 //! closed its side. Words in quotes after it must be in the last body.
 
+use std::process::Command;
+
 use crate::support::http::{Client, Reply, basic};
 use crate::support::tls::TlsServer;
-use crate::support::{SERVER, Trackalert, file};
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert, file};
 
 const CONFIG: &str = "
-setHTTPLimits{ head = 4000, body = 1000 }
+setHTTPLimits{ head = 4000, body = 1000, head_timeout = 60, body_timeout = 60 }
 setCustomEndpoint('echo', function(args) return true, args.attrs end)
 ";
 
@@ -122,7 +124,11 @@ fn broken_rule(reply: &Reply, is_last: bool) -> Option<&'static str> {
     let has = |name| reply.header(name).is_some();
     let is_interim = reply.status < 200;
     let rules = [
-        (is_interim || has("Date"), "9110 6.6.1: a server with a clock sends Date"),
+        (
+            is_interim || is_date(reply.header("Date")),
+            "9110 6.6.1, 5.6.7: an answer has a Date, an IMF-fixdate",
+        ),
+        (reply.body.is_empty() || has("Content-Type"), "9110 8.3: content has a type"),
         (is_interim != has("Content-Length"), "9112 6.2: interim answers have no length, others do here"),
         (!has("Transfer-Encoding"), "9112 6.1: not in answers to HTTP/1.0, and never here"),
         (reply.status != 405 || has("Allow"), "9110 15.5.6: 405 says what is allowed"),
@@ -130,6 +136,18 @@ fn broken_rule(reply: &Reply, is_last: bool) -> Option<&'static str> {
         (is_last == (reply.header("Connection") == Some("close")), "9112 9.6: the last answer says close"),
     ];
     rules.into_iter().find_map(|(is_kept, rule)| (!is_kept).then_some(rule))
+}
+
+/// Whether it looks like `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn is_date(text: Option<&str>) -> bool {
+    let shape = |c: char| match c {
+        'A'..='Z' => 'A',
+        'a'..='z' => 'a',
+        '0'..='9' => '0',
+        other => other,
+    };
+    let text: String = text.unwrap_or_default().chars().map(shape).collect();
+    text == "Aaa, 00 Aaa 0000 00:00:00 AAA"
 }
 
 /// How many commands have run, without those that ask for this.
@@ -243,8 +261,8 @@ fn all_of_it_holds_inside_tls() {
 #[test]
 fn a_client_outside_the_acl_is_challenged_too() {
     let config = SERVER.replace("127.0.0.0/8", "192.0.2.0/24");
-    let folder = crate::support::Folder::new();
-    let command = std::process::Command::new(crate::support::PROGRAM);
+    let folder = Folder::new();
+    let command = Command::new(PROGRAM);
     let daemon = Trackalert::start_with(folder, &config, command);
     let reply = daemon.client().reply();
     assert_eq!((reply.status, broken_rule(&reply, true)), (401, None));
