@@ -13,7 +13,7 @@ UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test doc pages policy audit bench install build-tools check-tools
+.PHONY: all build run check fmt lint test api doc pages policy audit bench install build-tools check-tools
 
 all: build
 
@@ -25,7 +25,7 @@ run: build-tools
 	$(CARGO) run --release --locked -- -s -C conf/trackalert.conf
 
 # Everything that must pass.
-check: check-tools fmt lint doc pages policy test
+check: check-tools fmt lint doc pages policy test api
 
 fmt:
 	$(CARGO) fmt --check
@@ -35,6 +35,28 @@ lint:
 
 test:
 	$(CARGO) test --locked
+
+# Requests that are made of share/openapi.yaml, against API_PROGRAM on a port of its own, in half a
+# minute. API_EXAMPLES (a number) makes it longer, API_SEED (a number) makes other requests; API_TIMEOUT
+# (seconds) ends it in any case.
+API_PROGRAM  ?= target/debug/trackalert
+API_EXAMPLES ?= 50
+API_SEED     ?= 1
+API_TIMEOUT  ?= 180
+API_TOOLS    := target/api
+
+api: $(API_TOOLS)/bin/schemathesis
+	$(CARGO) build --locked
+	API_EXAMPLES=$(API_EXAMPLES) API_SEED=$(API_SEED) API_TIMEOUT=$(API_TIMEOUT) \
+	    tests/api/run $(API_PROGRAM) $(API_TOOLS)/bin/schemathesis
+
+# From PyPI, which must be reached the first time.
+$(API_TOOLS)/bin/schemathesis: tests/api/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || \
+	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
+	python3 -m venv $(API_TOOLS)
+	$(API_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
@@ -61,6 +83,7 @@ install: build
 	install -m 0644 man/*.1 $(MANDIR)/man1/
 	install -m 0644 man/*.5 $(MANDIR)/man5/
 	install -m 0644 man/*.7 $(MANDIR)/man7/
+	install -m 0644 share/openapi.yaml $(DATADIR)/openapi.yaml
 	cp -R share/daemontools $(DATADIR)/
 	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
 	    share/trackalert.service > $(UNITDIR)/trackalert.service

@@ -10,7 +10,7 @@ fn read(page: &str) -> String {
 
 /// The entries of a page of `man/` whose heading is `.It MACRO …`: each heading's words, and the
 /// first sentence below it.
-fn entries(page: &str, macro_name: &str) -> BTreeMap<String, String> {
+pub fn entries(page: &str, macro_name: &str) -> BTreeMap<String, String> {
     let text = read(page);
     let mut lines = text.lines();
     let mut entries = BTreeMap::new();

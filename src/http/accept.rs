@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::http::auth::CHALLENGE;
 use crate::http::listener::Opened;
 use crate::http::response::Answer;
 use crate::http::web::{Mailbox, Message};
@@ -263,7 +264,9 @@ impl Accept {
         if !self.plan.shared.admits(ip) {
             let reason = "Source IP Address not in ACL";
             let body = json!({ "status": "failure", "reason": reason, "ip": ip.to_string() });
-            return Some(Answer::json(401, &body));
+            // The password would not help, but RFC 9110, section 15.5.2, asks for this, and some clients
+            // take an answer without it for broken.
+            return Some(Answer::json(401, &body).with_header("WWW-Authenticate", CHALLENGE));
         }
         (open >= self.most())
             .then(|| Answer::failure(503, "too many connections").with_header("Retry-After", "1"))

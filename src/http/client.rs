@@ -192,7 +192,7 @@ impl Client {
 
     /// Answers before any byte is read, and closes.
     pub fn refuse(&mut self, answer: &Answer, desk: &mut Desk, buffers: &mut Buffers) -> Fate {
-        self.connection.close_with(answer, desk, &mut buffers.output);
+        self.connection.close_with(answer, false, desk, &mut buffers.output);
         self.send_and_work(desk, buffers)
     }
 

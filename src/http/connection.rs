@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tiny_http::Method;
 
 use crate::http::handlers::Reaction;
-use crate::http::request::{Chunks, Framing, Head, Refusal, find_end};
+use crate::http::request::{Chunks, Framing, Head, MALFORMED, Refusal, find_end};
 use crate::http::response::{Answer, Manner, Printer};
 use crate::http::routes::Target;
 use crate::http::site::Site;
@@ -125,14 +125,16 @@ impl Connection {
     /// One step: how many bytes it used, or nothing when it needs more of them.
     fn step(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Option<usize> {
         match &mut self.state {
-            State::Idle if bytes.is_empty() => None,
+            State::Idle if bytes.is_empty() || bytes == b"\r" => None,
+            // Old clients send an empty line after a body (RFC 9112, section 2.2).
+            State::Idle if bytes.starts_with(b"\r\n") => Some(2),
             State::Idle => {
                 self.enter(State::Head, desk.now);
                 Some(0)
             }
             State::Head => match self.head(bytes, desk, out) {
                 Ok(used) => used,
-                Err(refusal) => Some(self.refuse(refusal, bytes.len(), desk, out)),
+                Err(refusal) => Some(self.refuse(refusal, bytes, desk, out)),
             },
             State::Body { content, .. } => match content.take(bytes, desk.site.limits.body) {
                 Ok(Progress { used, body: None }) => (used > 0).then_some(used),
@@ -142,7 +144,7 @@ impl Connection {
                     }
                     Some(used)
                 }
-                Err(refusal) => Some(self.refuse(refusal, bytes.len(), desk, out)),
+                Err(refusal) => Some(self.refuse(refusal, bytes, desk, out)),
             },
             State::Skip(left) => {
                 let used = bytes.len().min(*left);
@@ -159,6 +161,10 @@ impl Connection {
 
     /// Reads a head, once it is whole.
     fn head(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
+        // No method begins so: it may be TLS, whose client should not wait for an answer until it is late.
+        if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
+            return Err(MALFORMED);
+        }
         let Some(end) = find_end(bytes, &mut self.scanned, desk.site.limits.head)? else { return Ok(None) };
         self.scanned = 0;
         let (head, rest) = bytes.split_at(end);
@@ -226,14 +232,23 @@ impl Connection {
     }
 
     /// Answers what can't be understood, and closes: where the next request begins is unknown.
-    fn refuse(&mut self, refusal: Refusal, available: usize, desk: &mut Desk, out: &mut Vec<u8>) -> usize {
-        self.close_with(&refusal.into(), desk, out);
-        available
+    fn refuse(&mut self, refusal: Refusal, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> usize {
+        let is_head = self.is_head(bytes);
+        self.close_with(&refusal.into(), is_head, desk, out);
+        bytes.len()
+    }
+
+    /// Whether what came asks for no body, good or bad as it is (RFC 9110, section 9.3.2).
+    fn is_head(&self, bytes: &[u8]) -> bool {
+        match &self.state {
+            State::Body { manner, .. } => manner.is_head,
+            _ => bytes.starts_with(b"HEAD "),
+        }
     }
 
     /// Answers whatever came, and closes.
-    pub fn close_with(&mut self, answer: &Answer, desk: &mut Desk, out: &mut Vec<u8>) {
-        self.answer(&Manner::CLOSE, answer, desk, out);
+    pub fn close_with(&mut self, answer: &Answer, is_head: bool, desk: &mut Desk, out: &mut Vec<u8>) {
+        self.answer(&Manner { is_head, ..Manner::CLOSE }, answer, desk, out);
     }
 
     fn enter(&mut self, state: State, now: Instant) {
@@ -245,7 +260,8 @@ impl Connection {
     pub fn expire(&mut self, desk: &mut Desk, out: &mut Vec<u8>) -> bool {
         let is_late = matches!(self.state, State::Head | State::Body { .. });
         if is_late {
-            self.close_with(&Answer::failure(408, "Request timed out"), desk, out);
+            let is_head = self.is_head(&self.input);
+            self.close_with(&Answer::failure(408, "Request timed out"), is_head, desk, out);
         }
         is_late
     }

@@ -8,10 +8,13 @@ mod client;
 mod connection;
 mod handlers;
 mod listener;
+#[cfg(test)]
+mod openapi;
 mod request;
 mod response;
 mod routes;
 mod site;
+mod target;
 mod web;
 mod wire;
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use tiny_http::{HTTPVersion, Method};
 
 use crate::config::HttpLimits;
+use crate::http::target::{is_host, split};
 
 /// Header fields that a request may have.
 const MAX_FIELDS: usize = 100;
@@ -50,7 +51,9 @@ const fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
 
-const MALFORMED: Refusal = refuse(400, "Malformed request");
+/// What breaks the rules in no way that has words of its own.
+pub const MALFORMED: Refusal = refuse(400, "Malformed request");
+const TARGET_TOO_LONG: Refusal = refuse(414, "Request target too long");
 const HEAD_TOO_LARGE: Refusal = refuse(431, "Request header fields too large");
 const BODY_TOO_LARGE: Refusal = refuse(413, "Request body too large");
 
@@ -69,7 +72,11 @@ pub fn find_end(bytes: &[u8], scanned: &mut usize, limit: usize) -> Result<Optio
         }
     }
     *scanned = window.len();
-    if bytes.len() >= limit { Err(HEAD_TOO_LARGE) } else { Ok(None) }
+    if bytes.len() < limit {
+        return Ok(None);
+    }
+    let is_in_first_line = memchr::memchr(b'\n', window).is_none();
+    Err(if is_in_first_line { TARGET_TOO_LONG } else { HEAD_TOO_LARGE })
 }
 
 impl<'a> Head<'a> {
@@ -80,16 +87,19 @@ impl<'a> Head<'a> {
         match request.parse_with_uninit_headers(bytes, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
-            Err(httparse::Error::Version) => return Err(refuse(505, "HTTP version not supported")),
+            Err(httparse::Error::Version) if has_version(bytes) => {
+                return Err(refuse(505, "HTTP version not supported"));
+            }
             Ok(_) | Err(_) => return Err(MALFORMED),
         }
         let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
         else {
             return Err(MALFORMED);
         };
-        let (path, query) = split_target(target)?;
+        let method = Method::from_str(method).map_err(|()| MALFORMED)?;
+        let (path, query) = split(target, &method).ok_or(MALFORMED)?;
         let mut head = Head {
-            method: Method::from_str(method).map_err(|()| MALFORMED)?,
+            method,
             path,
             query,
             version: HTTPVersion(1, minor),
@@ -105,7 +115,7 @@ impl<'a> Head<'a> {
 
     fn read_fields(&mut self, fields: &[httparse::Header<'a>], limits: &HttpLimits) -> Result<(), Refusal> {
         let is_1_1 = self.version.1 == 1;
-        let (mut hosts, mut length, mut coding) = (0, None, None);
+        let (mut hosts, mut length, mut coding, mut closes) = (0, None, None, false);
         for field in fields {
             let value = field.value;
             match field.name {
@@ -122,11 +132,8 @@ impl<'a> Head<'a> {
                     once(&mut coding, value, "Transfer-Encoding given twice")?;
                 }
                 name if name.eq_ignore_ascii_case("connection") => {
-                    if has_token(value, b"close") {
-                        self.keeps_alive = false;
-                    } else if !is_1_1 && has_token(value, b"keep-alive") {
-                        self.keeps_alive = true;
-                    }
+                    closes |= has_token(value, b"close");
+                    self.keeps_alive |= has_token(value, b"keep-alive");
                 }
                 name if name.eq_ignore_ascii_case("authorization") => {
                     // Of two, a proxy may have looked at the other one.
@@ -147,12 +154,13 @@ impl<'a> Head<'a> {
         if hosts > 1 || hosts == 0 && is_1_1 {
             return Err(refuse(400, "A request needs one Host field"));
         }
+        self.keeps_alive &= !closes;
         self.framing = match (coding, length) {
             (None, length) => Framing::Length(length.unwrap_or(0)),
             (Some(_), _) if !is_1_1 => return Err(refuse(400, "Transfer-Encoding in HTTP/1.0")),
             (Some(_), Some(_)) => return Err(refuse(400, "Content-Length with Transfer-Encoding")),
             (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
-            (Some(_), None) => return Err(refuse(501, "Transfer-Encoding not supported")),
+            (Some(codings), None) => return Err(refuse_codings(codings)),
         };
         Ok(())
     }
@@ -163,28 +171,28 @@ fn once<T>(place: &mut Option<T>, value: T, reason: &'static str) -> Result<(), 
     place.replace(value).map_or(Ok(()), |_| Err(refuse(400, reason)))
 }
 
-/// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2).
-fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
-    let local = match target.split_once("://") {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
-        {
-            match rest.find(['/', '?']) {
-                Some(at) if rest[at..].starts_with('/') => &rest[at..],
-                _ => "/",
-            }
-        }
-        _ => target,
+/// Whether a head begins with three words, of which the last is some version of HTTP.
+fn has_version(head: &[u8]) -> bool {
+    let line = head.split(|c| *c == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|c| *c == b' ').skip(2);
+    let is_version = |word: &[u8]| {
+        matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit())
     };
-    if !local.starts_with('/') && local != "*" {
-        return Err(MALFORMED);
-    }
-    Ok(local.split_once('?').unwrap_or((local, "")))
+    words.next().is_some_and(is_version) && words.next().is_none()
 }
 
-/// Whether a `Host` has no character that an authority can't have (RFC 3986, section 3.2).
-fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|c| c.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(c))
+/// Why other codings than chunked alone are refused: a body whose last coding is not chunked, or that
+/// has it twice, has no end that all agree on (RFC 9112, sections 6.1 and 6.3).
+fn refuse_codings(codings: &[u8]) -> Refusal {
+    let mut codings = codings.split(|c| *c == b',').map(<[u8]>::trim_ascii).rev().enumerate();
+    let is_malformed = codings.any(|(from_last, coding)| {
+        coding.is_empty() || from_last > 0 && coding.eq_ignore_ascii_case(b"chunked")
+    });
+    if is_malformed {
+        return refuse(400, "Malformed Transfer-Encoding");
+    }
+    refuse(501, "Transfer-Encoding not supported")
 }
 
 /// A `Content-Length`: digits alone, and no more than `limit`.
@@ -278,6 +286,7 @@ impl Chunks {
                 if self.left == 0 { Stage::Trailer } else { Stage::Data }
             }
             Stage::Trailer if line.is_empty() => Stage::Done,
+            Stage::Trailer if !is_field(line) => return Err(refuse(400, "Malformed trailer")),
             Stage::Trailer => {
                 self.left += 1;
                 if self.left > MAX_FIELDS {
@@ -307,13 +316,39 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Refusal> {
 /// The size that a chunk's first line gives; an extension after it is ignored, as RFC 9112 asks.
 fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     let digits = line.iter().take_while(|c| c.is_ascii_hexdigit()).count();
-    let rest = line[digits..].trim_ascii_start();
-    let size =
-        std::str::from_utf8(&line[..digits]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    let (digits, extension) = line.split_at(digits);
+    let size = str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
     match size {
-        Some(size) if digits <= 8 && (rest.is_empty() || rest[0] == b';') => Ok(size),
+        Some(size) if digits.len() <= 8 && is_extension(extension) => Ok(size),
         _ => Err(refuse(400, "Malformed chunk size")),
     }
+}
+
+/// Whether what follows a chunk's size is nothing or a list of extensions, with every quote closed.
+fn is_extension(text: &[u8]) -> bool {
+    let blanks = text.iter().take_while(|c| is_blank(**c)).count();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for c in text {
+        is_quoted ^= *c == b'"' && !is_escaped;
+        is_escaped = *c == b'\\' && is_quoted && !is_escaped;
+    }
+    text.is_empty() || text.get(blanks) == Some(&b';') && !is_quoted && text.iter().all(is_text)
+}
+
+/// Whether a line of the trailer section is a field.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c));
+    let length = name.count();
+    length > 0 && line.get(length) == Some(&b':') && line.iter().all(is_text)
+}
+
+fn is_blank(c: u8) -> bool {
+    c == b' ' || c == b'\t'
+}
+
+/// Whether a byte may be in a value.
+fn is_text(c: &u8) -> bool {
+    is_blank(*c) || !c.is_ascii_control()
 }
 
 #[cfg(test)]

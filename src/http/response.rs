@@ -13,6 +13,7 @@ use crate::http::request::Refusal;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
+    /// Empty for an empty body, which is of no kind: not even JSON.
     kind: &'static str,
     body: Cow<'static, str>,
     headers: Vec<(&'static str, String)>,
@@ -27,7 +28,7 @@ impl Answer {
     /// What a good report is told.
     pub const OK: Answer = Answer::new(200, JSON, Cow::Borrowed(OK_BODY));
     /// Good, and nothing to say.
-    pub const EMPTY: Answer = Answer::new(200, JSON, Cow::Borrowed(""));
+    pub const EMPTY: Answer = Answer::new(200, "", Cow::Borrowed(""));
 
     const fn new(status: u16, kind: &'static str, body: Cow<'static, str>) -> Answer {
         Answer { status, kind, body, headers: Vec::new() }
@@ -118,8 +119,8 @@ impl Printer {
 fn write(out: &mut Vec<u8>, answer: &Answer, manner: &Manner) {
     let headers = [("Server", "trackalert"), ("Content-Type", answer.kind)];
     let own = answer.headers.iter().map(|(name, value)| (*name, value.as_str()));
-    let headers =
-        headers.into_iter().chain(own).filter_map(|(name, value)| Header::from_bytes(name, value).ok());
+    let headers = headers.into_iter().chain(own).filter(|(_, value)| !value.is_empty());
+    let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok());
     let body = answer.body.as_bytes();
     let response = Response::new(StatusCode(answer.status), headers.collect(), body, Some(body.len()), None)
         .with_chunked_threshold(usize::MAX);
@@ -166,6 +167,12 @@ mod tests {
             assert!(text.ends_with(ends), "{text}");
             assert!(text.contains("\r\nContent-Length: 15\r\n") && text.contains("\r\nDate: "), "{text}");
         }
+    }
+
+    #[test]
+    fn an_empty_answer_is_of_no_kind() {
+        let text = print(&Answer::EMPTY, &Manner::CLOSE);
+        assert!(text.ends_with("Content-Length: 0\r\n\r\n") && !text.contains("Content-Type"), "{text}");
     }
 
     #[test]

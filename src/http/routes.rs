@@ -35,7 +35,7 @@ pub struct Route {
     pub access: Access,
     /// One sentence, the first of the command's entry in the manual page.
     #[cfg(test)]
-    help: &'static str,
+    pub help: &'static str,
     pub run: fn(&Call) -> Reaction,
 }
 

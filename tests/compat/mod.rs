@@ -16,6 +16,8 @@ mod golden_lua;
 mod logging;
 /// Reports, up to the policy.
 mod report;
+/// What RFC 9112 asks of a server, and what nobody may smuggle past a proxy.
+mod rfc9112;
 /// Background functions.
 mod schedule;
 /// Statistics and metrics.

@@ -48,6 +48,8 @@ fn a_silent_client_is_cut_off() {
     let mut silent = daemon.client();
     let mut kept = daemon.client();
     assert_eq!(kept.get("/livez").status, 200);
+    // What old clients send after a body begins no request that could be late.
+    kept.send("\r\n\r");
     assert!(silent.is_closed() && kept.is_closed());
     wait_for("no connection but this", || {
         (daemon.metric("trackalert_active_http_connections") == 1).then_some(())
@@ -60,7 +62,7 @@ fn what_is_too_large_is_refused_before_it_is_read() {
     let long = "x".repeat(1000);
     for (bytes, status) in [
         (format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), 431),
-        (format!("GET /{long}"), 431),
+        (format!("GET /{long}"), 414),
         (request("POST", "/command/report", &"x".repeat(1001)), 413),
         (
             request("POST", "/command/report", "")

@@ -139,6 +139,11 @@ impl Client {
         Some(reply)
     }
 
+    /// What was read and belongs to no answer.
+    pub fn leftover(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Whether the server has closed the connection: nothing comes any more.
     pub fn is_closed(&mut self) -> bool {
         self.read_more().is_none()
