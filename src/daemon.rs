@@ -37,6 +37,8 @@ struct Daemon {
     current: Generation,
     /// Pools of earlier configurations, which finish what they were given.
     retired: Vec<Arc<Pools>>,
+    /// Whether more memory was needed than now.
+    has_spare_memory: bool,
     /// Whether a reload was asked for that has not begun.
     reloads: Arc<AtomicBool>,
     front: Front,
@@ -105,6 +107,9 @@ fn start(options: &Options) -> Result<Daemon> {
 
 /// How often the pools are looked after.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Reports that wait when it is worth it to give their memory back, once they have run.
+const BACKLOG: usize = 1000;
 
 /// How long consoles may take to read their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -192,8 +197,15 @@ impl Daemon {
                 pools.report.hand_over(&self.current.pools.report);
             }
         }
+        let retired = self.retired.len();
         self.retired.retain(|pools| Arc::strong_count(pools) > 1 || pools.unfinished() > 0);
         self.all_pools().for_each(|pools| pools.watch(now));
+        let queued = self.current.pools.load().reports;
+        self.has_spare_memory |= self.retired.len() < retired || queued >= BACKLOG;
+        if self.has_spare_memory && queued < BACKLOG / 2 {
+            self.has_spare_memory = false;
+            unix::trim_memory();
+        }
     }
 
     fn unfinished(&self) -> usize {

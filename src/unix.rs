@@ -223,6 +223,16 @@ pub fn disable_core_dumps() {
     }
 }
 
+/// Gives memory that is free but kept back to the system, where the C library can do so.
+#[allow(unsafe_code)]
+pub fn trim_memory() {
+    // SAFETY: malloc_trim(3) takes a number, and the locks that it needs itself.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        nix::libc::malloc_trim(0)
+    };
+}
+
 /// The processor time that the process has used: in its own code, and in the system's for it.
 pub fn cpu_times() -> (Duration, Duration) {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Default::default() };

@@ -43,6 +43,7 @@ impl Daemon {
             home,
             current,
             retired: Vec::new(),
+            has_spare_memory: true,
             reloads,
             front,
             timer,
