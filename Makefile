@@ -74,6 +74,7 @@ audit:
 
 # Ours and the original in turn; see tests/bench/bench --help.
 bench: build check-tools
+	$(call packages,valgrind:valgrind)
 	tests/bench/bench
 
 install: build

@@ -41,7 +41,7 @@ impl Default for Buffers {
 pub enum Fate {
     /// It waits: for its socket, for Lua or for its deadline.
     Waits,
-    /// There is more to read at once, but others should have their turn.
+    /// There is more to do at once, but others should have their turn.
     Again,
     /// It is over.
     Gone,
@@ -51,7 +51,7 @@ pub enum Fate {
 pub struct Client {
     wire: Wire,
     connection: Connection,
-    /// What the socket did not take yet, and since when.
+    /// What was not sent yet, and since when.
     unsent: Vec<u8>,
     unsent_since: Instant,
     is_readable: bool,
@@ -121,7 +121,12 @@ impl Client {
             };
             has_read = has_more;
             self.is_full = self.connection.take(&buffers.input[..length], desk, &mut buffers.output);
-            self.send(buffers, desk.now)?;
+            if !buffers.output.is_empty() {
+                // Its turn to send comes when the others have been read: a peer on this machine that
+                // is woken by each answer would take the processor for each.
+                self.keep(buffers, desk.now);
+                return Ok(Fate::Again);
+            }
         }
     }
 
@@ -152,18 +157,21 @@ impl Client {
 
     /// Sends what is in the output buffer and keeps what the socket does not take.
     fn send(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<()> {
-        if self.has_unsent() {
-            // An answer that Lua made while the client did not read those before it.
-            self.unsent.extend_from_slice(&buffers.output);
-        } else {
+        // There may be unsent bytes when Lua made an answer while the client did not read those before.
+        if !self.has_unsent() {
             let sent = self.wire.write(&buffers.output)?;
-            self.unsent.extend_from_slice(&buffers.output[sent..]);
-            if self.has_unsent() {
-                self.unsent_since = now;
-            }
+            buffers.output.drain(..sent);
         }
-        buffers.output.clear();
+        self.keep(buffers, now);
         Ok(())
+    }
+
+    /// Keeps what is in the output buffer until it can be sent.
+    fn keep(&mut self, buffers: &mut Buffers, now: Instant) {
+        if !self.has_unsent() {
+            self.unsent_since = now;
+        }
+        self.unsent.append(&mut buffers.output);
     }
 
     /// Whether nothing is left to send.

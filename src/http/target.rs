@@ -7,24 +7,24 @@ use tiny_http::Method;
 /// The path and the query of a target in origin-form, absolute-form or, for OPTIONS, asterisk-form
 /// (RFC 9112, section 3.2).
 pub fn split<'a>(target: &'a str, method: &Method) -> Option<(&'a str, &'a str)> {
-    let local = match target.split_once("://") {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
-        {
-            let (authority, local) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            if authority.is_empty() || !is_host(authority.as_bytes()) {
-                return None;
-            }
-            local
-        }
-        _ if target.starts_with('/') || target == "*" && *method == Method::Options => target,
-        _ => return None,
-    };
-    if local.contains('#') {
+    let is_local = target.starts_with('/') || target == "*" && *method == Method::Options;
+    let local = if is_local { target } else { after_authority(target)? };
+    if memchr::memchr(b'#', local.as_bytes()).is_some() {
         return None;
     }
-    let (path, query) = local.split_once('?').unwrap_or((local, ""));
+    let (path, query) = match memchr::memchr(b'?', local.as_bytes()) {
+        Some(at) => (&local[..at], &local[at + 1..]),
+        None => (local, ""),
+    };
     Some((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// What follows the authority of a target in absolute-form.
+fn after_authority(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let (authority, local) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    (is_http && !authority.is_empty() && is_host(authority.as_bytes())).then_some(local)
 }
 
 /// Whether a `Host` is a host, which may be empty, with a port or without (RFC 3986, section 3.2).

@@ -128,7 +128,6 @@ impl Web {
                 return log::error!("a web thread can't wait for its clients: {e}");
             }
             let now = Instant::now();
-            let again = mem::take(&mut self.again);
             for event in &events {
                 match event.token() {
                     WAKE => self.read_mail(now),
@@ -138,7 +137,7 @@ impl Web {
                     }),
                 }
             }
-            for token in again {
+            for token in mem::take(&mut self.again) {
                 self.with(token, now, Client::work);
             }
             // A thread that always finds more to do keeps its processor for milliseconds, which the

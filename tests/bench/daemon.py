@@ -8,10 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-CONFIG = """addListener("127.0.0.1:%d", false, "", "", {})
+LISTENER = """addListener("127.0.0.1:%d", false, "", "", {})
 setWebserverPassword("super")
 addACL("127.0.0.0/8")
 """
+
+REPORT = Path(__file__).resolve().parents[1] / "data/wforce-report.json"
 
 START_TIMEOUT, STOP_TIMEOUT, DRAIN_TIMEOUT = 15, 40, 120
 
@@ -23,12 +25,12 @@ class Failed(Exception):
 class Daemon:
     """A daemon that runs until the end of a `with` block."""
 
-    def __init__(self, command, folder, report):
+    def __init__(self, command, folder, report, listener=LISTENER):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.name, self.output = Path(command[0]).name, folder / f"{self.port}.out"
         config = folder / f"{self.port}.conf"
-        config.write_text(CONFIG % self.port + report)
+        config.write_text(listener % self.port + report)
         start = time.monotonic()
         with self.output.open("wb") as output:
             self.process = subprocess.Popen([*command, "-s", "-C", str(config)], stdin=subprocess.DEVNULL,
@@ -78,6 +80,23 @@ class Daemon:
         with socket.create_connection(("127.0.0.1", self.port), 30) as client, client.makefile("rb") as answer:
             client.sendall(request.encode())
             return answer.read().decode().partition("\r\n\r\n")[2]
+
+    def report(self, count):
+        """Posts the report of wforce that the tests have, one after the other on one connection."""
+        body = REPORT.read_bytes()
+        request = (f"POST /command/report HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic d2ZvcmNlOnN1cGVy\r\n"
+                   f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+        with socket.create_connection(("127.0.0.1", self.port), 30) as client:
+            for _ in range(count):
+                client.sendall(request)
+                answer = b""
+                while not answer.endswith(b"}"):
+                    part = client.recv(4096)
+                    if not part:
+                        raise Failed(f"{self.name} closed a connection")
+                    answer += part
+                if not answer.startswith(b"HTTP/1.1 200 "):
+                    raise Failed(f"{self.name}: {answer}")
 
     def post(self, command, attrs):
         """Calls a custom endpoint."""

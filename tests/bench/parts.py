@@ -1,8 +1,11 @@
-"""Measurements of single parts: webhooks, the console, devices."""
+"""Measurements of single parts: webhooks, the console, devices, instructions, starts."""
 
 import asyncio
 import multiprocessing
+import re
+import shutil
 import socket
+import statistics
 import subprocess
 import time
 
@@ -25,6 +28,8 @@ end)
 # The last bytes of a delivery.
 END = b'"alert":"bench"}'
 NO_DEVICES = "setReport(function(lt) end)\n"
+# Reports before and while instructions are counted, and starts whose median counts.
+WARM, COUNTED, STARTS = 500, 2000, 9
 
 
 class Receiver(asyncio.Protocol):
@@ -138,3 +143,34 @@ def devices(command, folder, load):
             rss = daemon.rss()
         print(f"ours      {text:24}{(rate['answers'] - rate['refused']) / rate['us'] * 1e6:10,.0f} reports/s"
               f"{cpu / reports:10.1f} CPU us each{rss:10.1f} MiB")
+
+
+def instructions(command, folder):
+    """Counted by callgrind, and so the same in each run but for what LuaJIT's collector does when."""
+    print("\n== 10: instructions outside the kernel", flush=True)
+    if not shutil.which("valgrind"):
+        return print("valgrind is not installed")
+    output = folder / "callgrind.out"
+    grind = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}"]
+    with Daemon([*grind, *command], folder, NO_DEVICES) as daemon:
+        control = ["callgrind_control", str(daemon.process.pid)]
+        daemon.report(WARM)
+        subprocess.run([*control, "-i", "on"], check=True, capture_output=True)
+        daemon.report(COUNTED)
+        subprocess.run([*control, "-i", "off"], check=True, capture_output=True)
+    totals = re.search(r"^(?:totals|summary): (\d+)$", output.read_text(), re.MULTILINE)
+    if not totals:
+        raise Failed("callgrind counted nothing")
+    print(f"ours      {int(totals[1]) / COUNTED:,.0f} for each report, of {COUNTED}")
+
+
+def starts(command, folder, config):
+    """Milliseconds from the start to the first answer, with a configuration that has one listener."""
+    config, count = re.subn(r"127\.0\.0\.1:8084", "127.0.0.1:%d", config.replace("%", "%%"), count=1)
+    if count != 1:
+        raise Failed("the configuration has another listener")
+    times = []
+    for _ in range(STARTS):
+        with Daemon(command, folder, "", config) as daemon:
+            times.append(daemon.ready_ms)
+    return statistics.median(times)

@@ -1,6 +1,7 @@
 -- wrk: posts a report as wforce's webhook does, on kept connections, and prints one line of JSON.
 -- $DEVICE says what it tells of the device: "parsed" what wforce tells, "known" the same User-Agent in
--- every report and nothing else, "new" another one each time.
+-- every report and nothing else, "new" another one each time. $IN_FLIGHT is how many requests are sent
+-- on a connection before the first is answered.
 
 local device = os.getenv("DEVICE") or "parsed"
 local body = [[{"attrs": {"accountStatus": "active", "cos": "basic", "roles": ["user", "mobile"]}, ]] ..
@@ -20,6 +21,18 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.body = body:format(os.time() + 0.25)
 if device ~= "parsed" then
     wrk.body = wrk.body:gsub('"device_attrs": {[^}]*}, ', "")
+end
+
+local in_flight = tonumber(os.getenv("IN_FLIGHT") or "1")
+
+if in_flight > 1 then
+    function init()
+        requests = wrk.format():rep(in_flight)
+    end
+
+    function request()
+        return requests
+    end
 end
 
 if device == "new" then
