@@ -14,6 +14,8 @@ mod migration;
 mod mistakes;
 /// C modules and Lua modules beside the configuration.
 mod modules;
+/// Root given up, and what every process gives up.
+mod privileges;
 /// The Lua prompt on a terminal.
 mod prompt;
 /// The configuration read again.
