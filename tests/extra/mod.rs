@@ -20,6 +20,8 @@ mod privileges;
 mod prompt;
 /// The configuration read again.
 mod reload;
+/// What the systemd unit takes away.
+mod sandbox;
 /// What is shipped beside the program.
 mod shipped;
 /// Listeners that speak TLS.
