@@ -258,7 +258,7 @@ mod tests {
 
     fn ask(channel: &mut Channel, line: &str) -> std::result::Result<String, Lost> {
         channel.write(line.as_bytes())?;
-        channel.read(TIMEOUT).map(|answer| String::from_utf8(answer).unwrap())
+        channel.read(TIMEOUT).map(|answer| String::from_utf8(answer.to_vec()).unwrap())
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub static FUNCS: &[Func] = &[
         |_lua, cx| cx.shared.add_acl(&netmask)),
     func!(FILE_AND_CONSOLE, setWebserverPassword(password: String),
         "Set the password of the HTTP listeners.",
-        |_lua, cx| cx.shared.set_password(&password)),
+        |_lua, cx| cx.shared.set_password(password)),
     func!(FILE, setMetricsNoPassword(),
         "Let /metrics be read without the password.",
         |_lua, cx| { cx.shared.open_metrics(); Ok(()) }),

@@ -22,6 +22,8 @@ mod prompt;
 mod reload;
 /// What the systemd unit takes away.
 mod sandbox;
+/// Passwords and keys, which nothing tells and nothing keeps.
+mod secrets;
 /// What is shipped beside the program.
 mod shipped;
 /// Listeners that speak TLS.
