@@ -9,6 +9,7 @@ MANDIR     := $(DESTDIR)$(PREFIX)/share/man
 DATADIR    := $(DESTDIR)$(PREFIX)/share/trackalert
 CONFDIR    := $(DESTDIR)$(SYSCONFDIR)/trackalert
 UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
+USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
@@ -78,7 +79,7 @@ bench: build check-tools
 	tests/bench/bench
 
 install: build
-	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
+	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(USERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
 	install -m 0755 target/release/trackalert $(SBINDIR)/trackalert
 	test -e $(CONFDIR)/trackalert.conf || install -m 0640 conf/trackalert.conf $(CONFDIR)/trackalert.conf
 	install -m 0644 man/*.1 $(MANDIR)/man1/
@@ -88,6 +89,12 @@ install: build
 	cp -R share/daemontools $(DATADIR)/
 	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
 	    share/trackalert.service > $(UNITDIR)/trackalert.service
+	install -m 0644 share/trackalert.sysusers $(USERDIR)/trackalert.conf
+# On this system the user of the unit can be made, and let read what only root could read so far.
+ifeq ($(DESTDIR),)
+	@! command -v systemd-sysusers >/dev/null || systemd-sysusers $(USERDIR)/trackalert.conf
+	@! getent group trackalert >/dev/null || chgrp trackalert $(CONFDIR)/trackalert.conf
+endif
 
 # $(call packages,COMMAND:PACKAGE …) installs the packages whose command is not there.
 define packages
@@ -105,8 +112,9 @@ build-tools:
 	$(call packages,cc:gcc)
 
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
-# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics.
-TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client
+# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics, and
+# systemd rates its unit and says which system calls that leaves.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd
 
 check-tools: build-tools
 	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::net::crypto::Key;
 use crate::net::tls::ServerTls;
 use crate::outbound::Tls;
+use crate::unix::{Account, GroupId, Identity};
 
 /// The port of the console when `controlSocket` names none.
 pub const CONSOLE_PORT: u16 = 4004;
@@ -125,6 +126,9 @@ pub struct Config {
     pub webhooks: WebhookLimits,
     /// What outbound HTTPS trusts and shows.
     pub outbound: Tls,
+    /// Who the daemon is to be instead of root.
+    pub user: Option<Account>,
+    pub group: Option<GroupId>,
 }
 
 /// A background function that is to run.
@@ -166,6 +170,8 @@ impl Default for Config {
             key: None,
             webhooks: WebhookLimits::default(),
             outbound: Tls::default(),
+            user: None,
+            group: None,
         }
     }
 }
@@ -173,6 +179,7 @@ impl Default for Config {
 impl Config {
     /// What only shows when the whole file has run.
     pub fn check(&self) -> Result<()> {
+        self.identity()?;
         let unknown = self.scheduled.iter().find(|scheduled| !self.background.contains(&scheduled.name));
         let Some(Scheduled { name, when, place }) = unknown else { return Ok(()) };
         let function = match when {
@@ -182,6 +189,15 @@ impl Config {
         Err(Error::Config(format!(
             "{place}: {function}: no setBackground(\"{name}\", …) in the configuration"
         )))
+    }
+
+    /// Who the daemon is to be, if that is not left to whoever starts it.
+    pub fn identity(&self) -> Result<Option<Identity>> {
+        match (&self.user, self.group) {
+            (Some(user), group) => Identity::new(user, group).map(Some),
+            (None, Some(_)) => Err(Error::Config("setGroup(name): no setUser() in the configuration".into())),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Threads of the report pool: a larger `setNumLuaStates` than the pools need goes to reports.

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::unistd::geteuid;
+
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -57,11 +59,13 @@ impl fmt::Display for Error {
     }
 }
 
-/// The system's words without the number that Rust adds to them.
+/// The system's words without the number that Rust adds to them, and who it is that may not, since that
+/// is not always who started the program.
 fn lower(e: &io::Error) -> String {
     let text = e.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    text.to_lowercase()
+    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let is_forbidden = e.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root();
+    if is_forbidden { format!("{text} for user {}", geteuid()) } else { text }
 }
 
 impl std::error::Error for Error {}

@@ -68,6 +68,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(action: Action) -> Result<()> {
+    // Before there is a secret.
+    unix::give_up()?;
     match action {
         Action::Help => print(&cli::usage()),
         Action::Version => print(&format!("{}\n", cli::version())),

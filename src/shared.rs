@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use secrecy::SecretString;
 
 use crate::config::{BUILT_IN, Config};
 use crate::device::Devices;
@@ -32,7 +33,7 @@ pub struct Shared {
     pub webhooks: Arc<Webhooks>,
     hooks: RwLock<Hooks>,
     acl: RwLock<NetmaskGroup>,
-    password: RwLock<Option<Arc<str>>>,
+    password: RwLock<Option<Arc<SecretString>>>,
     metrics_open: AtomicBool,
     endpoints: RwLock<BTreeMap<String, Arc<Counter>>>,
     custom_stats: RwLock<BTreeSet<String>>,
@@ -101,16 +102,16 @@ impl Shared {
     }
 
     /// Sets the password of the HTTP listeners.
-    pub fn set_password(&self, password: &str) -> Result<()> {
+    pub fn set_password(&self, password: String) -> Result<()> {
         if password.is_empty() {
             return Err(Error::Refused("the password is empty".into()));
         }
-        *self.password.write() = Some(Arc::from(password));
+        *self.password.write() = Some(Arc::new(password.into()));
         Ok(())
     }
 
     /// The password of the HTTP listeners, if there is one.
-    pub fn password(&self) -> Option<Arc<str>> {
+    pub fn password(&self) -> Option<Arc<SecretString>> {
         self.password.read().clone()
     }
 

@@ -1,6 +1,8 @@
 //! What the program asks of the operating system beyond std: going to the background, the pid file,
 //! signals, limits, thread names, systemd. The only unsafe code beside `lua/`.
 
+mod identity;
+
 use std::ffi::CString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
@@ -21,6 +23,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
+
+pub use identity::{Account, Identity, find_group};
+pub use nix::unistd::Gid as GroupId;
 
 /// A daemon that is starting, and the process that waits for it.
 pub struct Starting(PipeWriter);
@@ -95,7 +100,7 @@ fn system(what: &'static str) -> impl FnOnce(nix::Error) -> Error {
 pub struct PidFile {
     path: PathBuf,
     /// Its lock is the one that counts; the number is for people.
-    _file: File,
+    file: File,
 }
 
 impl PidFile {
@@ -113,13 +118,17 @@ impl PidFile {
             Err(TryLockError::Error(e)) => return Err(Error::Io(path, e)),
         }
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(Error::io(&path))?;
-        Ok(PidFile { path, _file: file })
+        Ok(PidFile { path, file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        // In a folder of root's, whoever root has become can at least see to it that the number, which
+        // another process may get, is not there any more.
+        if std::fs::remove_file(&self.path).is_err() {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
@@ -216,11 +225,21 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
-/// Keeps secrets in memory out of core dumps.
-pub fn disable_core_dumps() {
-    if let Err(e) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        log::warn!("core dumps can't be turned off: {}", e.desc());
-    }
+/// What every process of this program gives up at its beginning: core dumps, and privileges that
+/// programs which it runs could bring. It must have one thread; those that it starts are no different.
+pub fn give_up() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_no_new_privs().map_err(system("no_new_privs"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(system("core dumps"))?;
+    protect_memory()
+}
+
+/// Keeps the secrets in memory from core dumps and from other processes, but root's. The limit does
+/// not keep the system from piping a dump to a program: core(5).
+fn protect_memory() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_dumpable(false).map_err(system("dumpable"))?;
+    Ok(())
 }
 
 /// Gives memory that is free but kept back to the system, where the C library can do so.

@@ -16,7 +16,7 @@ use crate::shared::Shared;
 pub use client::Client;
 pub use filter::run as filter;
 pub use prompt::run as prompt;
-pub use server::{Execute, Server};
+pub use server::{Execute, Listener, Server};
 
 /// How long a command may run.
 const LIMIT: Duration = Duration::from_secs(60);

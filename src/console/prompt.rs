@@ -12,10 +12,11 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
+use secrecy::zeroize::Zeroizing;
 
 use crate::console::whole;
 use crate::error::{Error, Result};
-use crate::lua::complete;
+use crate::lua::{complete, takes_secret};
 
 /// Reads commands until `quit`, `exit` or the end of the input, hands each to `execute` and prints
 /// what it answers; nothing more is read once there is no answer. The history is kept in a file.
@@ -23,13 +24,13 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
     let refused = |e: ReadlineError| Error::Refused(format!("terminal: {e}"));
     let mut editor: Editor<Names, FileHistory> = Editor::new().map_err(refused)?;
     editor.set_helper(Some(Names));
-    // Commands may hold secrets. A history that can't be kept is no reason not to work.
+    // Commands may hold secrets that nobody can tell. A history that can't be kept is no reason not to work.
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(history);
     let _ = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
     let _ = editor.load_history(history);
     loop {
         let line = match editor.readline("> ") {
-            Ok(line) => line,
+            Ok(line) => Zeroizing::new(line),
             Err(ReadlineError::Eof) => return Ok(()),
             // Ctrl-C gives the line up, as in a shell.
             Err(ReadlineError::Interrupted) => continue,
@@ -40,8 +41,10 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
             "quit" | "exit" => return Ok(()),
             _ => {}
         }
-        let _ = editor.add_history_entry(&line);
-        let _ = editor.append_history(history);
+        if !takes_secret(&line) {
+            let _ = editor.add_history_entry(line.as_str());
+            let _ = editor.append_history(history);
+        }
         match execute(&line) {
             Ok(Some(answer)) => {
                 io::stdout().write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;

@@ -59,15 +59,30 @@ struct Client {
     is_known: bool,
 }
 
-impl Server {
-    /// Listens on `address` for clients that have the same key.
-    pub fn start(address: SocketAddr, key: Key, execute: Execute) -> Result<Server> {
+/// A listener that is open and not served yet: its port may need privileges that the server has not.
+pub struct Listener {
+    address: SocketAddr,
+    socket: TcpListener,
+    poll: Poll,
+}
+
+impl Listener {
+    pub fn open(address: SocketAddr) -> Result<Listener> {
         let failed = || Error::io(format!("console {address}"));
-        let mut listener = TcpListener::bind(address).map_err(failed())?;
-        let address = listener.local_addr().map_err(failed())?;
+        let mut socket = TcpListener::bind(address).map_err(failed())?;
+        let address = socket.local_addr().map_err(failed())?;
         let poll = Poll::new().map_err(failed())?;
-        poll.registry().register(&mut listener, Token(0), Interest::READABLE).map_err(failed())?;
-        let waker = Waker::new(poll.registry(), Token(1)).map_err(failed())?;
+        poll.registry().register(&mut socket, Token(0), Interest::READABLE).map_err(failed())?;
+        Ok(Listener { address, socket, poll })
+    }
+}
+
+impl Server {
+    /// Serves clients that have the same key.
+    pub fn start(listener: Listener, key: Key, execute: Execute) -> Result<Server> {
+        let Listener { address, socket, poll } = listener;
+        let failed = Error::io(format!("console {address}"));
+        let waker = Waker::new(poll.registry(), Token(1)).map_err(failed)?;
         let state = State { key, is_over: false, clients: HashMap::new(), count: 0 };
         let inner = Arc::new(Inner {
             #[cfg(test)]
@@ -78,7 +93,7 @@ impl Server {
             changed: Condvar::new(),
         });
         let own = inner.clone();
-        unix::spawn("console", move || own.accept_all(&listener, poll))?;
+        unix::spawn("console", move || own.accept_all(&socket, poll))?;
         notice!("Accepting control connections on {address}");
         Ok(Server(inner))
     }
@@ -233,7 +248,8 @@ mod tests {
 
     fn start(key: &Key) -> Server {
         let echo = |line: &str| Some(line.to_owned());
-        Server::start("127.0.0.1:0".parse().unwrap(), key.clone(), Arc::new(echo)).unwrap()
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        Server::start(listener, key.clone(), Arc::new(echo)).unwrap()
     }
 
     fn connect(server: &Server, key: &Key) -> std::result::Result<Channel, Lost> {
@@ -242,7 +258,7 @@ mod tests {
 
     fn ask(channel: &mut Channel, line: &str) -> std::result::Result<String, Lost> {
         channel.write(line.as_bytes())?;
-        channel.read(TIMEOUT).map(|answer| String::from_utf8(answer).unwrap())
+        channel.read(TIMEOUT).map(|answer| String::from_utf8(answer.to_vec()).unwrap())
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use secrecy::zeroize::Zeroizing;
+
 use crate::error::Error;
 use crate::net::crypto::{self, Key, NONCE, OVERHEAD};
 
@@ -71,7 +73,7 @@ impl Channel {
     }
 
     /// The next text, which must begin within `patience`.
-    pub fn read(&mut self, patience: Duration) -> Result<Vec<u8>, Lost> {
+    pub fn read(&mut self, patience: Duration) -> Result<Zeroizing<Vec<u8>>, Lost> {
         let mut length = [0; 2];
         self.read_exact(&mut length[..1], Instant::now() + patience).map_err(|e| match e {
             Lost::Io(e) if e.kind() == ErrorKind::UnexpectedEof => Lost::Closed,
@@ -179,9 +181,9 @@ mod tests {
         let texts = [Vec::new(), b"stats()".to_vec(), vec![b'x'; LONGEST]];
         for text in &texts {
             client.write(text).unwrap();
-            assert_eq!(server.read(TIMEOUT).unwrap(), *text);
+            assert_eq!(*server.read(TIMEOUT).unwrap(), *text);
             server.write(text).unwrap();
-            assert_eq!(client.read(TIMEOUT).unwrap(), *text);
+            assert_eq!(*client.read(TIMEOUT).unwrap(), *text);
         }
         assert!(client.write(&vec![b'x'; LONGEST + 1]).is_err());
         assert!(!client.is_over());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{process, thread};
 
 use parking_lot::Mutex;
+use secrecy::zeroize::Zeroizing;
 
 use crate::console::Execute;
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::unix::{self, Request, ThreadId};
 pub enum Event {
     Request(Request),
     /// A line that was typed at the prompt, and where the answer goes.
-    Command(String, Sender<String>),
+    Command(Zeroizing<String>, Sender<String>),
 }
 
 /// How long the end may take after it was asked for twice, when the main thread does not react.
@@ -71,7 +72,7 @@ pub fn executor(events: Sender<Event>) -> Execute {
     let events = Mutex::new(events);
     Arc::new(move |line| {
         let (answer, answers) = mpsc::channel();
-        events.lock().send(Event::Command(line.to_owned(), answer)).ok()?;
+        events.lock().send(Event::Command(Zeroizing::new(line.to_owned()), answer)).ok()?;
         loop {
             match answers.recv_timeout(LOOK) {
                 Ok(answer) => return Some(answer),

@@ -17,6 +17,45 @@ use crate::unix;
 use crate::webhook::Dispatch;
 use crate::worker::{Crew, Pool, Pools, Urgency};
 
+/// A configuration that has run in the state of the main thread, and in no other yet.
+pub struct Draft {
+    pub config: Config,
+    shared: Arc<Shared>,
+    script: Arc<Script>,
+    state: State,
+    dispatch: Dispatch,
+}
+
+impl Draft {
+    /// Runs the configuration. Whatever it names is read here, before root is given up.
+    pub fn make(script: Script, shared: Shared) -> Result<Draft> {
+        let (script, shared) = (Arc::new(script), Arc::new(shared));
+        let state = run_config(&shared, Role::Config, Some(&script))?;
+        let config = state.config();
+        config.check()?;
+        warn(&config, &shared);
+        let dispatch = prepare_webhooks(&config, &shared)?;
+        Ok(Draft { config, shared, script, state, dispatch })
+    }
+
+    /// Where a console is to listen, and for which key. One that nothing would encrypt is none.
+    pub fn console(&self) -> Option<(SocketAddr, Key)> {
+        console(&self.config)
+    }
+
+    /// Starts the Lua threads, each of which runs the configuration as well.
+    pub fn staff(self, earlier: Vec<Weak<Pools>>) -> Result<Generation> {
+        let Draft { config, shared, script, state, dispatch } = self;
+        let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
+        state.become_console()?;
+        Ok(Generation { config, shared, pools, state, dispatch: Some(dispatch) })
+    }
+}
+
+fn console(config: &Config) -> Option<(SocketAddr, Key)> {
+    config.control_socket.zip(config.key.clone())
+}
+
 /// What a configuration makes. Until it is put to use, it can be dropped without a trace.
 pub struct Generation {
     pub config: Config,
@@ -29,24 +68,6 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Runs the configuration in every state that it needs. Counters, and deliveries that wait, go on
-    /// from those of `shared`.
-    pub fn make(script: Script, shared: Shared, earlier: Vec<Weak<Pools>>) -> Result<Generation> {
-        let script = Arc::new(script);
-        let shared = Arc::new(shared);
-        let state = run_config(&shared, Role::Config, Some(&script))?;
-        let config = state.config();
-        config.check()?;
-        warn(&config, &shared);
-        if shared.password().is_some() || config.key.is_some() {
-            unix::disable_core_dumps();
-        }
-        let dispatch = Some(prepare_webhooks(&config, &shared)?);
-        let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
-        state.become_console()?;
-        Ok(Generation { config, shared, pools, state, dispatch })
-    }
-
     /// Has webhooks delivered as this configuration asks for.
     pub fn dispatch_webhooks(&mut self) {
         self.dispatch.take().into_iter().for_each(|dispatch| self.shared.webhooks.configure(dispatch));
@@ -63,9 +84,9 @@ impl Generation {
         Arc::new(Site::new(&self.config, self.shared.clone(), self.pools.clone()))
     }
 
-    /// Where a console is to listen, and for which key. One that nothing would encrypt is none.
+    /// Where its console listens, and for which key.
     pub fn console(&self) -> Option<(SocketAddr, Key)> {
-        self.config.control_socket.zip(self.config.key.clone())
+        console(&self.config)
     }
 
     /// Says who may connect, and where.

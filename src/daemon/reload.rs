@@ -8,12 +8,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::console::Server;
+use crate::config::Config;
+use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{LOOK, vouch_for};
-use crate::daemon::generation::{Generation, load_devices};
+use crate::daemon::generation::{Draft, Generation, load_devices};
 use crate::daemon::start::enter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http;
 use crate::logger::{self, notice};
 use crate::unix;
@@ -45,7 +46,12 @@ impl Daemon {
         let script = enter(&self.home)?.within(LIMIT);
         let shared = self.current.shared.next(load_devices(&self.options)?);
         let earlier = self.all_pools().map(Arc::downgrade).collect();
-        let mut next = interruptible(|| Generation::make(script, shared, earlier))?;
+        let current = &self.current.config;
+        let mut next = interruptible(|| {
+            let draft = Draft::make(script, shared)?;
+            check_user(current, &draft.config)?;
+            draft.staff(earlier)
+        })?;
         let console = self.open_console(&next)?;
         let listeners = http::open(&next.config.listeners, Some(&self.front))?;
         next.announce(&listeners);
@@ -63,7 +69,7 @@ impl Daemon {
     fn open_console(&self, next: &Generation) -> Result<Option<Server>> {
         match (self.current.console(), next.console()) {
             (old, Some((address, key))) if old.as_ref().is_none_or(|(old, _)| *old != address) => {
-                Server::start(address, key, self.execute.clone()).map(Some)
+                Server::start(Listener::open(address)?, key, self.execute.clone()).map(Some)
             }
             _ => Ok(None),
         }
@@ -78,6 +84,14 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Whoever the daemon has become, it can't become another.
+fn check_user(current: &Config, next: &Config) -> Result<()> {
+    if current.identity()? == next.identity()? {
+        return Ok(());
+    }
+    Err(Error::Config("setUser() and setGroup() say other than at the start, so this needs a restart".into()))
 }
 
 /// Lets `make` run Lua in this thread, which is interrupted when its time is up.

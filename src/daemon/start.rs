@@ -1,22 +1,24 @@
 //! Starting: from the configuration to listeners that are served, in the one order that leaves
 //! nothing half done when a step fails.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use crate::cli::{Options, default_config};
-use crate::console::Server;
+use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
-use crate::daemon::generation::{Generation, load_devices, prepare_webhooks, run_config};
+use crate::daemon::generation::{Draft, load_devices, prepare_webhooks, run_config};
 use crate::error::{Error, Result};
 use crate::http::{self, Front};
+use crate::logger::notice;
 use crate::lua::{self, Role, Script, State};
 use crate::schedule::Timer;
 use crate::shared::Shared;
-use crate::unix::PidFile;
+use crate::unix::{Identity, PidFile};
 
 impl Daemon {
     /// Starts everything; what can't start stops all of it.
@@ -24,14 +26,22 @@ impl Daemon {
         lua::install_interrupt()?;
         let home = home(options).ok_or_else(no_config)?;
         let script = enter(&home)?;
-        let mut current = Generation::make(script, Shared::new(load_devices(options)?), Vec::new())?;
-        let listeners = http::open(&current.config.listeners, None)?;
+        let draft = Draft::make(script, Shared::new(load_devices(options)?))?;
+        let listeners = http::open(&draft.config.listeners, None)?;
+        let console = draft.console();
+        let console = console.map(|(address, key)| Listener::open(address).map(|listener| (listener, key)));
+        let console = console.transpose()?;
+        // What needs root is done. No client has been heard, and no other Lua state made.
+        if let Some(identity) = draft.config.identity()? {
+            give_up_root(&identity, &home)?;
+        }
+        let mut current = draft.staff(Vec::new())?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
         let reloads = Arc::<AtomicBool>::default();
         hear_signals(sender.clone(), reloads.clone())?;
         let execute = executor(sender.clone());
-        let console = current.console().map(|(address, key)| Server::start(address, key, execute.clone()));
+        let console = console.map(|(listener, key)| Server::start(listener, key, execute.clone()));
         let console = console.transpose()?;
         current.announce(&listeners);
         current.dispatch_webhooks();
@@ -54,6 +64,16 @@ impl Daemon {
             _pid_file: pid_file,
         })
     }
+}
+
+/// Becomes another user, and says what that one can't do and will be asked to.
+fn give_up_root(identity: &Identity, home: &Path) -> Result<()> {
+    identity.assume()?;
+    notice!("running as {identity}");
+    if let Err(e) = File::open(home).map_err(Error::io(home)) {
+        log::warn!("{e}: it can't be reloaded");
+    }
+    Ok(())
 }
 
 /// Runs the configuration in the two roles that it has.

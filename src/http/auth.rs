@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use parking_lot::Mutex;
+use secrecy::zeroize::Zeroizing;
 
 use crate::net::crypto::is_same;
 
@@ -29,12 +30,12 @@ pub fn is_authorized(field: Option<&[u8]>, password: Option<&str>) -> bool {
 }
 
 /// The user's name, a colon and the password.
-fn credentials(field: &[u8]) -> Option<Vec<u8>> {
+fn credentials(field: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, credentials) = field.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    BASE64.decode(credentials.trim_ascii()).ok()
+    BASE64.decode(credentials.trim_ascii()).ok().map(Zeroizing::new)
 }
 
 /// How often failures of one address are logged.

@@ -100,7 +100,7 @@ impl Client {
                 return Ok(Fate::Waits);
             }
             if self.is_full {
-                self.is_full = self.connection.take(&[], desk, &mut buffers.output);
+                self.is_full = self.connection.take(&mut [], desk, &mut buffers.output);
                 self.send(buffers, desk.now)?;
                 continue;
             }
@@ -120,7 +120,7 @@ impl Client {
                 return Ok(Fate::Gone);
             };
             has_read = has_more;
-            self.is_full = self.connection.take(&buffers.input[..length], desk, &mut buffers.output);
+            self.is_full = self.connection.take(&mut buffers.input[..length], desk, &mut buffers.output);
             if !buffers.output.is_empty() {
                 // Its turn to send comes when the others have been read: a peer on this machine that
                 // is woken by each answer would take the processor for each.

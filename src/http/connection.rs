@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::mem;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use secrecy::zeroize::Zeroize;
 use tiny_http::Method;
 
 use crate::http::handlers::Reaction;
@@ -40,9 +42,32 @@ pub struct Connection {
     input: Vec<u8>,
     /// How much of a head was searched for its end.
     scanned: usize,
+    /// Where in the bytes of the step a password was.
+    credentials: Range<usize>,
     state: State,
     /// When the state began.
     since: Instant,
+}
+
+/// What is left of a head goes with the connection.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.awaits_head() {
+            self.input.zeroize();
+        }
+    }
+}
+
+/// Appends bytes without leaving copies, as a vector does where it was too small.
+fn join(stored: &mut Vec<u8>, fresh: &mut [u8]) {
+    let length = stored.len() + fresh.len();
+    if length > stored.capacity() {
+        let mut larger = Vec::with_capacity(length.max(2 * stored.capacity()));
+        larger.extend_from_slice(stored);
+        mem::replace(stored, larger).zeroize();
+    }
+    stored.extend_from_slice(fresh);
+    fresh.zeroize();
 }
 
 enum State {
@@ -70,7 +95,15 @@ enum Content {
 
 impl Connection {
     pub fn new(peer: SocketAddr, ticket: Ticket, now: Instant) -> Connection {
-        Connection { peer, ticket, input: Vec::new(), scanned: 0, state: State::Idle, since: now }
+        Connection {
+            peer,
+            ticket,
+            input: Vec::new(),
+            scanned: 0,
+            credentials: 0..0,
+            state: State::Idle,
+            since: now,
+        }
     }
 
     /// No request can come yet.
@@ -94,36 +127,54 @@ impl Connection {
 
     /// Uses `fresh` bytes after what is there already and appends answers to `out`. Whether it
     /// stopped for the answers being enough: call again, without fresh bytes, when they are sent.
-    pub fn take(&mut self, fresh: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> bool {
+    /// Passwords are wiped, in `fresh` as well.
+    pub fn take(&mut self, fresh: &mut [u8], desk: &mut Desk, out: &mut Vec<u8>) -> bool {
         let mut stored = mem::take(&mut self.input);
         // A request that comes in one piece is used where it was read.
         let bytes = if stored.is_empty() {
-            fresh
+            &mut *fresh
         } else {
-            stored.extend_from_slice(fresh);
-            &stored
+            if self.awaits_head() {
+                join(&mut stored, fresh);
+            } else {
+                stored.extend_from_slice(fresh);
+            }
+            &mut stored
         };
         let mut used = 0;
         let is_full = loop {
             if out.len() >= MAX_OUTPUT {
                 break true;
             }
-            match self.step(&bytes[used..], desk, out) {
+            match self.step(&mut bytes[used..], desk, out) {
                 Some(more) => used += more,
                 None => break false,
             }
         };
         if stored.is_empty() {
             self.input = fresh[used..].to_vec();
+            if self.awaits_head() {
+                fresh[used..].zeroize();
+            }
         } else {
-            stored.drain(..used);
+            let left = stored.len() - used;
+            stored.copy_within(used.., 0);
+            if self.awaits_head() {
+                stored[left..].zeroize();
+            }
+            stored.truncate(left);
             self.input = stored;
         }
         is_full
     }
 
+    /// Whether what is kept is a part of a head, which may hold a password.
+    fn awaits_head(&self) -> bool {
+        matches!(self.state, State::Idle | State::Head | State::Waiting(_))
+    }
+
     /// One step: how many bytes it used, or nothing when it needs more of them.
-    fn step(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Option<usize> {
+    fn step(&mut self, bytes: &mut [u8], desk: &mut Desk, out: &mut Vec<u8>) -> Option<usize> {
         match &mut self.state {
             State::Idle if bytes.is_empty() || bytes == b"\r" => None,
             // Old clients send an empty line after a body (RFC 9112, section 2.2).
@@ -133,8 +184,15 @@ impl Connection {
                 Some(0)
             }
             State::Head => match self.head(bytes, desk, out) {
-                Ok(used) => used,
-                Err(refusal) => Some(self.refuse(refusal, bytes, desk, out)),
+                Ok(used) => {
+                    bytes[mem::take(&mut self.credentials)].zeroize();
+                    used
+                }
+                Err(refusal) => {
+                    let used = self.refuse(refusal, bytes, desk, out);
+                    bytes.zeroize();
+                    Some(used)
+                }
             },
             State::Body { content, .. } => match content.take(bytes, desk.site.limits.body) {
                 Ok(Progress { used, body: None }) => (used > 0).then_some(used),
@@ -169,6 +227,7 @@ impl Connection {
         self.scanned = 0;
         let (head, rest) = bytes.split_at(end);
         let head = Head::parse(head, &desk.site.limits)?;
+        self.credentials = head.credentials(bytes);
         let manner = Manner {
             version: head.version.clone(),
             keeps_alive: head.keeps_alive,

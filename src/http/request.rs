@@ -2,7 +2,9 @@
 //! parsers could read differently is refused, so that nothing can be smuggled past a proxy.
 //! Nothing here knows of sockets.
 
+use std::fmt;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::str::FromStr;
 
 use tiny_http::{HTTPVersion, Method};
@@ -14,7 +16,6 @@ use crate::http::target::{is_host, split};
 const MAX_FIELDS: usize = 100;
 
 /// The head of a request, borrowed from the bytes that it was read from.
-#[derive(Debug)]
 pub struct Head<'a> {
     pub method: Method,
     /// The path as it was sent, without the query: no percent-encoding is undone.
@@ -31,6 +32,14 @@ pub struct Head<'a> {
     pub keeps_alive: bool,
     /// Whether the client wants to speak WebSocket instead.
     pub is_websocket: bool,
+}
+
+/// A password is not printed.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut head = f.debug_struct("Head");
+        head.field("method", &self.method).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// How the end of a body is found (RFC 9112, section 6).
@@ -111,6 +120,13 @@ impl<'a> Head<'a> {
         };
         head.read_fields(request.headers, limits)?;
         Ok(head)
+    }
+
+    /// Where in `bytes`, which it was read from, the value of the `Authorization` field lies.
+    pub fn credentials(&self, bytes: &[u8]) -> Range<usize> {
+        let Some(field) = self.authorization else { return 0..0 };
+        let start = field.as_ptr().addr() - bytes.as_ptr().addr();
+        start..start + field.len()
     }
 
     fn read_fields(&mut self, fields: &[httparse::Header<'a>], limits: &HttpLimits) -> Result<(), Refusal> {

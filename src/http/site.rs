@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use secrecy::ExposeSecret;
+
 use crate::config::{Ack, Config, HttpLimits};
 use crate::http::auth::{FailureLog, is_authorized};
 use crate::http::handlers::{self, Call, Reaction};
@@ -46,7 +48,8 @@ impl Site {
 
     /// Whether an `Authorization` field holds the password.
     pub fn is_authorized(&self, field: Option<&[u8]>) -> bool {
-        is_authorized(field, self.shared.password().as_deref())
+        let password = self.shared.password();
+        is_authorized(field, password.as_deref().map(ExposeSecret::expose_secret))
     }
 
     /// Runs what a request calls.

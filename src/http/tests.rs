@@ -35,7 +35,7 @@ struct House {
 /// A site that says who it is.
 fn site(before: &Shared, config: &Config, name: &str) -> Arc<Site> {
     let shared = Arc::new(before.next(Devices::default()));
-    shared.set_password("super").unwrap();
+    shared.set_password("super".into()).unwrap();
     shared.add_endpoint("who");
     shared.add_endpoint(name);
     let script = format!(

@@ -221,6 +221,14 @@ pub fn is_bare_name(line: &str) -> bool {
     funcs().any(|func| is_meant(func) && func.name == line.trim())
 }
 
+/// Functions whose arguments hold passwords and keys.
+const SECRETIVE: [&str; 4] = ["addCustomWebHook", "setKey", "setWebserverPassword", "webserver"];
+
+/// Whether `line` may hold a password or a key. One that makes a table of them can't be told.
+pub fn takes_secret(line: &str) -> bool {
+    SECRETIVE.iter().any(|name| line.contains(name))
+}
+
 /// Whether `line` is a lone call of a function that does nothing in a worker, and so need not
 /// reach the workers.
 pub fn is_for_console_only(line: &str) -> bool {
@@ -246,6 +254,7 @@ mod tests {
             );
             assert!(!func.roles.is_empty(), "{}", func.name);
         }
+        assert!(SECRETIVE.iter().all(|name| names.contains(name)));
     }
 
     #[test]

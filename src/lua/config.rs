@@ -14,6 +14,7 @@ use crate::lua::api::{ANYWHERE, Context, FILE, Func, Role, func, place, prelude}
 use crate::lua::argument::Argument;
 use crate::net::addr::Address;
 use crate::shared::Shared;
+use crate::unix::{Account, find_group};
 
 /// The file, for the daemon and for its client.
 const FILE_AND_CLIENT: &[Role] = &[Role::Config, Role::Client];
@@ -30,7 +31,7 @@ pub static FUNCS: &[Func] = &[
         |_lua, cx| cx.shared.add_acl(&netmask)),
     func!(FILE_AND_CONSOLE, setWebserverPassword(password: String),
         "Set the password of the HTTP listeners.",
-        |_lua, cx| cx.shared.set_password(&password)),
+        |_lua, cx| cx.shared.set_password(password)),
     func!(FILE, setMetricsNoPassword(),
         "Let /metrics be read without the password.",
         |_lua, cx| { cx.shared.open_metrics(); Ok(()) }),
@@ -73,6 +74,12 @@ pub static FUNCS: &[Func] = &[
     func!(FILE_AND_CLIENT, setKey(key: String),
         "Set the key that encrypts the console.",
         |lua, cx| Ok(set_key(lua, &mut cx.config.borrow_mut(), &key))),
+    func!(FILE, setUser(name: String),
+        "Set the user that the daemon becomes when it no longer needs to be root.",
+        |_lua, cx| Account::find(&name).map(|user| cx.config.borrow_mut().user = Some(user))),
+    func!(FILE, setGroup(name: String),
+        "Set the group that the daemon has with the user of setUser.",
+        |_lua, cx| find_group(&name).map(|group| cx.config.borrow_mut().group = Some(group))),
     func!(FILE, setVerboseAll(),
         "Log more, as the option -v does.",
         |_lua, _cx| { logger::set_verbose(true); Ok(()) }),

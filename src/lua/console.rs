@@ -54,7 +54,7 @@ fn test_crypto(key: Option<&Key>, message: &str) -> Result<&'static str> {
     let key = key.ok_or_else(|| Error::Refused("there is no setKey() in the configuration".into()))?;
     let nonce = crypto::new_nonce()?;
     let opened = key.open(&key.seal(message.as_bytes(), &nonce), &nonce);
-    if opened.as_deref() == Some(message.as_bytes()) {
+    if opened.is_some_and(|opened| opened.as_slice() == message.as_bytes()) {
         return Ok("Everything is ok!\n");
     }
     Err(Error::Refused("the message does not come out as it went in".into()))

@@ -22,10 +22,10 @@ pub static FUNCS: &[Func] = &[
         |lua, cx| read_tls(lua, useSSL, certificate, key, options).and_then(|tls| add(cx, &address, tls))),
     func!(FILE, webserver(address: String, password: String),
         "Add a plain HTTP listener and set the password (deprecated).",
-        |_lua, cx| webserver(cx, &address, &password)),
+        |_lua, cx| webserver(cx, &address, password)),
 ];
 
-fn webserver(cx: &Context, address: &str, password: &str) -> Result<()> {
+fn webserver(cx: &Context, address: &str, password: String) -> Result<()> {
     log::warn!("webserver() is deprecated: use addListener() and setWebserverPassword()");
     cx.shared.set_password(password)?;
     add(cx, address, None)

@@ -32,7 +32,7 @@ use crate::login::{Attributes, LoginTuple};
 use crate::shared::Shared;
 
 use api::Phase;
-pub use api::{Role, complete, is_for_console_only};
+pub use api::{Role, complete, is_for_console_only, takes_secret};
 pub use failure::Failure;
 pub use interrupt::{hurry, install as install_interrupt};
 pub use script::Script;
@@ -112,7 +112,7 @@ impl State {
     fn load(&self, script: &Script) -> Result<()> {
         script.set_path(&self.lua)?;
         let _running = script.limit().map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
-        let chunk = self.lua.load(&script.text).set_name(format!("@{}", script.name()));
+        let chunk = self.lua.load(script.text.as_slice()).set_name(format!("@{}", script.name()));
         chunk.set_mode(ChunkMode::Text).exec()?;
         self.context.phase.set(Phase::Call);
         Ok(())

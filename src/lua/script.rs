@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlua::{Lua, Table};
+use secrecy::zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -14,7 +15,7 @@ pub struct Script {
     name: String,
     /// Where `require` looks first.
     folder: PathBuf,
-    pub(super) text: Vec<u8>,
+    pub(super) text: Zeroizing<Vec<u8>>,
     /// How long it may run in a state, if that is limited.
     limit: Option<Duration>,
 }
@@ -22,7 +23,7 @@ pub struct Script {
 impl Script {
     /// Reads a configuration file, whose folder is where `require` looks first.
     pub fn read(path: &Path) -> Result<Script> {
-        let text = fs::read(path).map_err(Error::io(path))?;
+        let text = fs::read(path).map(Zeroizing::new).map_err(Error::io(path))?;
         let absolute = fs::canonicalize(path).map_err(Error::io(path))?;
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
         Ok(Script { name: path.display().to_string(), folder, text, limit: None })
@@ -36,7 +37,12 @@ impl Script {
     /// A configuration that is in no file.
     #[cfg(test)]
     pub fn of(text: &str) -> Script {
-        Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into(), limit: None }
+        Script {
+            name: "test.conf".into(),
+            folder: std::env::temp_dir(),
+            text: Zeroizing::new(text.into()),
+            limit: None,
+        }
     }
 
     /// How long it may run in a state, if that is limited.

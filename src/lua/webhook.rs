@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rlua::{Lua, Table, Value};
+use secrecy::zeroize::Zeroize;
 
 use crate::error::{Error, Result};
 use crate::lua::api::{CONSOLE, Context, FILE, Func, Phase, Role, func};
@@ -15,7 +16,7 @@ use crate::webhook::MAX_TIMEOUT;
 pub static FUNCS: &[Func] = &[
     func!(FILE, addCustomWebHook(name: String, keys: Table),
         "Declare a custom webhook.",
-        |lua, cx| cx.shared.add_webhook(&name, &read_keys(lua, keys)?)),
+        |lua, cx| add(lua, cx, &name, keys)),
     func!(&[Role::Worker], runCustomWebHook(name: String, data: rlua::String),
         "Send data to the receiver of a custom webhook.",
         |_lua, cx| { run(cx, &name, data.as_bytes()); Ok(()) }),
@@ -53,6 +54,14 @@ fn timeout(seconds: Duration) -> Result<Duration> {
         return Ok(seconds);
     }
     Err(Error::Refused(format!("seconds: more than {}", MAX_TIMEOUT.as_secs())))
+}
+
+fn add(lua: &Lua, cx: &Context, name: &str, keys: Table) -> Result<()> {
+    let mut keys = read_keys(lua, keys)?;
+    let added = cx.shared.add_webhook(name, &keys);
+    // The hook has made its own of those that are secret.
+    keys.iter_mut().for_each(|(_, value)| value.zeroize());
+    added
 }
 
 /// The keys of a hook, as bytes: a secret need not be text.

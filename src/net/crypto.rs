@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
 use sodiumoxide::crypto::auth::hmacsha256;
 use sodiumoxide::crypto::hash::sha256;
 use sodiumoxide::crypto::secretbox;
@@ -30,8 +31,8 @@ impl Key {
     }
 
     /// The text that was sealed with this key and nonce, unless it was not.
-    pub fn open(&self, sealed: &[u8], nonce: &[u8; NONCE]) -> Option<Vec<u8>> {
-        secretbox::open(sealed, &secretbox::Nonce(*nonce), &self.0).ok()
+    pub fn open(&self, sealed: &[u8], nonce: &[u8; NONCE]) -> Option<Zeroizing<Vec<u8>>> {
+        secretbox::open(sealed, &secretbox::Nonce(*nonce), &self.0).ok().map(Zeroizing::new)
     }
 }
 
@@ -40,7 +41,7 @@ impl FromStr for Key {
 
     /// Reads 32 bytes in base64, as `setKey` takes them.
     fn from_str(text: &str) -> Result<Key> {
-        let bytes = STANDARD.decode(text).ok();
+        let bytes = STANDARD.decode(text).ok().map(Zeroizing::new);
         let key = bytes.and_then(|bytes| secretbox::Key::from_slice(&bytes));
         // The text may be a key that was mistyped: it is not repeated.
         key.map(Key).ok_or_else(|| Error::Refused("the key is not 32 bytes in base64".into()))
@@ -128,12 +129,12 @@ mod tests {
         let [nonce, another] = [new_nonce().unwrap(), new_nonce().unwrap()];
         let sealed = key.seal(b"text", &nonce);
         assert_eq!(sealed.len(), 4 + OVERHEAD);
-        assert_eq!(key.open(&sealed, &nonce).as_deref(), Some(&b"text"[..]));
+        assert_eq!(key.open(&sealed, &nonce).unwrap().as_slice(), b"text");
         assert_eq!(other.open(&sealed, &nonce), None);
         assert_eq!(key.open(&sealed, &another), None);
         assert_eq!(key.open(&sealed[1..], &nonce), None);
         assert_eq!(key.open(b"", &nonce), None);
-        assert_eq!(key.open(&key.seal(b"", &nonce), &nonce).as_deref(), Some(&b""[..]));
+        assert_eq!(key.open(&key.seal(b"", &nonce), &nonce).unwrap().as_slice(), b"");
     }
 
     #[test]

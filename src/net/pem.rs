@@ -1,22 +1,24 @@
 //! Certificates and keys in PEM files (RFC 7468), whoever is to see them.
 
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use nix::unistd::geteuid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use secrecy::zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
 
 /// A chain of certificates from one file and the key of its first from another.
-pub fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey> {
+pub fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey> {
     let chain = certificates(certificate)?;
-    let private = read_key(key)?;
-    let signer = provider.key_provider.load_private_key(private).map_err(|_| {
+    let mut private = read_key(key)?;
+    let signer = any_supported_type(&private);
+    // ring has made its own form of it.
+    private.zeroize();
+    let signer = signer.map_err(|_| {
         unusable(key, "no key of a kind that can be used: RSA from 2048 bits, P-256, P-384 or Ed25519")
     })?;
     let shown = CertifiedKey::new(chain, signer);
@@ -48,12 +50,8 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| {
-        let is_forbidden = e.kind() == ErrorKind::PermissionDenied && !geteuid().is_root();
-        let explained = || io::Error::new(e.kind(), format!("permission denied for user {}", geteuid()));
-        Error::io(path)(if is_forbidden { explained() } else { e })
-    })
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    fs::read(path).map(Zeroizing::new).map_err(Error::io(path))
 }
 
 /// Says why a file can't be used.

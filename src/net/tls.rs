@@ -124,7 +124,7 @@ impl ServerTls {
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| options.allows(suite));
         let provider = Arc::new(provider);
-        let shown = pem::certified_key(certificate, key, &provider)?;
+        let shown = pem::certified_key(certificate, key)?;
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(&versions).map_err(refused)?;
         let builder = match &options.client_ca {

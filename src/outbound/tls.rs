@@ -53,7 +53,7 @@ impl Tls {
 
     /// Shows servers that ask for it the certificate in one PEM file, with the key in another.
     pub fn set_identity(&mut self, certificate: &Path, key: &Path) -> Result<()> {
-        let identity = pem::certified_key(certificate, key, &ring::default_provider())?;
+        let identity = pem::certified_key(certificate, key)?;
         self.identity = Some(Arc::new(SingleCertAndKey::from(identity)));
         Ok(())
     }

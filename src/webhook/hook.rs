@@ -7,6 +7,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prometheus::IntCounter;
+use secrecy::SecretSlice;
+use secrecy::zeroize::Zeroizing;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
@@ -31,7 +33,7 @@ pub struct Hook {
     pub url: Url,
     /// Those that are the same for every delivery.
     pub headers: HeaderMap,
-    pub secret: Option<Vec<u8>>,
+    pub secret: Option<SecretSlice<u8>>,
     pub is_kafka: bool,
     pub retries: u32,
     pub timeout: Option<Duration>,
@@ -46,9 +48,9 @@ pub struct Hook {
 #[derive(Default)]
 struct Keys {
     url: Option<Url>,
-    url_credentials: Option<String>,
-    credentials: Option<String>,
-    secret: Option<Vec<u8>>,
+    url_credentials: Option<Zeroizing<String>>,
+    credentials: Option<Zeroizing<String>>,
+    secret: Option<SecretSlice<u8>>,
     api_key: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
     is_kafka: bool,
@@ -78,7 +80,8 @@ impl Hook {
         headers.insert(HeaderName::from_static("x-wforce-hookid"), HeaderValue::from(id));
         headers.insert(CONTENT_TYPE, content_type);
         if let Some(credentials) = found.credentials.or(found.url_credentials) {
-            headers.insert(AUTHORIZATION, header("basic-auth", format!("Basic {credentials}").as_bytes())?);
+            let field = Zeroizing::new(format!("Basic {}", *credentials));
+            headers.insert(AUTHORIZATION, header("basic-auth", field.as_bytes())?);
         }
         if let Some(api_key) = found.api_key {
             headers.insert(HeaderName::from_static("x-api-key"), api_key);
@@ -109,8 +112,10 @@ impl Keys {
                 let (url, credentials) = Url::parse(text(key, value)?)?;
                 (self.url, self.url_credentials) = (Some(url), credentials);
             }
-            "secret" => self.secret = Some(value.to_vec()),
-            "basic-auth" if value.contains(&b':') => self.credentials = Some(STANDARD.encode(value)),
+            "secret" => self.secret = Some(value.to_vec().into()),
+            "basic-auth" if value.contains(&b':') => {
+                self.credentials = Some(Zeroizing::new(STANDARD.encode(value)));
+            }
             "basic-auth" => return Err(refused(key, "not a user name, a colon and a password")),
             "api-key" => self.api_key = Some(header(key, value)?),
             "content-type" => self.content_type = Some(header(key, value)?),

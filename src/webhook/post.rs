@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use chrono::Utc;
+use secrecy::ExposeSecret;
 use serde::de::IgnoredAny;
 use ureq::http::Request;
 use ureq::http::header::{HeaderName, HeaderValue};
@@ -86,7 +87,7 @@ impl Delivery {
         };
         insert("x-wforce-delivery", &self.id)?;
         if let Some(secret) = &hook.secret {
-            insert("x-wforce-signature", &crypto::sign(secret, &body))?;
+            insert("x-wforce-signature", &crypto::sign(secret.expose_secret(), &body))?;
         }
         let answer = client.send(&request, hook.timeout.unwrap_or(*timeout));
         let answer = answer.map_err(|e| Failure::Passing(e.to_string()))?;

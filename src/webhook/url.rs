@@ -1,15 +1,18 @@
 //! The URL of a hook: macros for the date in it, and without the credentials that it may hold.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
+use secrecy::zeroize::Zeroizing;
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
 use crate::error::{Error, Result};
 
 /// The URL of a hook, without a user and a password.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Url {
     text: String,
     pub is_https: bool,
@@ -17,7 +20,7 @@ pub struct Url {
 
 impl Url {
     /// Reads a URL. What stands before an `@` in it comes back apart, as basic authentication has it.
-    pub fn parse(text: &str) -> Result<(Url, Option<String>)> {
+    pub fn parse(text: &str) -> Result<(Url, Option<Zeroizing<String>>)> {
         // The URL may hold secrets, so the message does not hold the URL.
         let bad = || Error::Refused("url: not an http or https URL".into());
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
@@ -62,14 +65,22 @@ impl Url {
     }
 }
 
-/// Basic credentials of the user information of a URL, in which `%` escapes what has a meaning there.
-fn credentials(user: &str) -> String {
-    let (name, password) = user.split_once(':').unwrap_or((user, ""));
-    STANDARD.encode([&unescape(name)[..], b":", &unescape(password)].concat())
+/// A query may hold a key.
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Url").field(&self.public()).finish()
+    }
 }
 
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
+/// Basic credentials of the user information of a URL, in which `%` escapes what has a meaning there.
+fn credentials(user: &str) -> Zeroizing<String> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let pair = Zeroizing::new([&unescape(name)[..], b":", &unescape(password)].concat());
+    Zeroizing::new(STANDARD.encode(&pair))
+}
+
+fn unescape(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
     while let [first, left @ ..] = rest {
         let escaped = left.first_chunk::<2>().filter(|_| *first == b'%').and_then(|digits| {
@@ -114,7 +125,11 @@ mod tests {
             ("http://example.com/%{YYYY}", "http://example.com/%{YYYY}", None),
         ] {
             let (url, found) = Url::parse(text).unwrap();
-            assert_eq!((url.public().as_str(), found.as_deref()), (public, credentials), "{text}");
+            assert_eq!(
+                (url.public().as_str(), found.as_ref().map(|text| text.as_str())),
+                (public, credentials),
+                "{text}"
+            );
         }
     }
 

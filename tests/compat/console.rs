@@ -2,47 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::support::console::{Site, address, client_config};
 use crate::support::terminal::Terminal;
-use crate::support::{Folder, Nobody, Output, Running, Trackalert, make_key, original, output};
+use crate::support::{Folder, Nobody, Running, Trackalert, make_key, original, output};
 use crate::support::{run, skipped, wait_for};
 
 const VERSION: &str = concat!("trackalert ", env!("CARGO_PKG_VERSION"), "\n");
-
-/// A daemon with a console, and the configuration of its clients.
-struct Site {
-    daemon: Trackalert,
-    client: PathBuf,
-}
-
-impl Site {
-    fn start(config: &str) -> Site {
-        let key = make_key();
-        let daemon = Trackalert::start(&format!("controlSocket('127.0.0.1:0')\n{key}{config}"));
-        let address = address(&daemon);
-        let client = daemon.folder.write("client.conf", &client_config(address, &key));
-        Site { daemon, client }
-    }
-
-    /// Has the daemon run a command.
-    fn execute(&self, command: &str) -> Output {
-        run(&["-C", self.client.to_str().unwrap(), "-e", command], "")
-    }
-}
-
-fn address(daemon: &Trackalert) -> SocketAddr {
-    let line = daemon.wait_for_line("Accepting control connections on ");
-    line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-/// What a client reads; the custom endpoint made the original's end with a segmentation fault.
-fn client_config(address: SocketAddr, key: &str) -> String {
-    format!(
-        "controlSocket('{address}')\n{key}setCustomEndpoint('custom', function() return true, {{}} end)\n"
-    )
-}
 
 /// Every command of the manual, with what it answers.
 const COMMANDS: &[(&str, &str)] = &[

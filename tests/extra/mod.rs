@@ -14,10 +14,16 @@ mod migration;
 mod mistakes;
 /// C modules and Lua modules beside the configuration.
 mod modules;
+/// Root given up, and what every process gives up.
+mod privileges;
 /// The Lua prompt on a terminal.
 mod prompt;
 /// The configuration read again.
 mod reload;
+/// What the systemd unit takes away.
+mod sandbox;
+/// Passwords and keys, which nothing tells and nothing keeps.
+mod secrets;
 /// What is shipped beside the program.
 mod shipped;
 /// Listeners that speak TLS.

@@ -30,9 +30,13 @@ fn what_is_typed_takes_effect_everywhere() {
         assert_eq!(Client::connect(address).post("/command/report", &body).status, 200);
         terminal.wait_for(&format!("typed: login=\"user{number}\""));
     }
+    terminal.type_keys("setWebserverPassword('forgotten') print('changed', 1)\r");
+    terminal.wait_for("\nchanged\t1\r\n");
     terminal.type_keys("quit\r");
     let status = terminal.wait();
     assert!(status.success(), "{}", terminal.screen());
+    let lines = std::fs::read_to_string(folder.path(".history")).unwrap();
+    assert!(lines.contains("stats()") && !lines.contains("forgotten"), "{lines}");
     let history = std::fs::metadata(folder.path(".history")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&history.permissions()) & 0o777, 0o600);
 }

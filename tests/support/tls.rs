@@ -44,7 +44,11 @@ impl TlsServer {
     pub fn start_in(folder: Folder, authority: Certificate, options: &str, config: &str) -> TlsServer {
         let listener = format!("addListener('127.0.0.1:0', true, 'server.pem', 'server.key', {options})");
         let config = format!("{SERVER}{listener}\n{config}");
-        let daemon = Trackalert::start_with(folder, &config, Command::new(PROGRAM));
+        TlsServer::of(Trackalert::start_with(folder, &config, Command::new(PROGRAM)), authority)
+    }
+
+    /// A program that runs already.
+    pub fn of(daemon: Trackalert, authority: Certificate) -> TlsServer {
         let line = daemon.wait_for_line("listening with TLS on ");
         let address = line.rsplit(' ').next().unwrap().parse().unwrap();
         TlsServer { daemon, address, authority }
