@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -39,6 +39,8 @@ pub struct Shared {
     commands: RwLock<Vec<Arc<str>>>,
     command_count: AtomicUsize,
     noticed: Mutex<HashSet<&'static str>>,
+    /// With which status a policy wants the daemon to end, and where it said so.
+    exit: Arc<OnceLock<(u8, String)>>,
 }
 
 impl Default for Shared {
@@ -52,15 +54,20 @@ impl Shared {
     pub fn new(devices: Devices) -> Shared {
         let stats = Stats::new();
         let webhooks = Arc::new(Webhooks::new(&stats));
-        Shared::after(Arc::new(stats), webhooks, devices)
+        Shared::after(Arc::new(stats), webhooks, devices, Arc::default())
     }
 
     /// What the next configuration starts from: counters, and deliveries that wait, go on.
     pub fn next(&self, devices: Devices) -> Shared {
-        Shared::after(self.stats.clone(), self.webhooks.clone(), devices)
+        Shared::after(self.stats.clone(), self.webhooks.clone(), devices, self.exit.clone())
     }
 
-    fn after(stats: Arc<Stats>, webhooks: Arc<Webhooks>, devices: Devices) -> Shared {
+    fn after(
+        stats: Arc<Stats>,
+        webhooks: Arc<Webhooks>,
+        devices: Devices,
+        exit: Arc<OnceLock<(u8, String)>>,
+    ) -> Shared {
         Shared {
             stats,
             geoip: Databases::default(),
@@ -75,6 +82,7 @@ impl Shared {
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
+            exit,
         }
     }
 
@@ -216,6 +224,17 @@ impl Shared {
     /// The console commands after the first `seen`.
     pub fn commands_after(&self, seen: usize) -> Vec<Arc<str>> {
         self.commands.read()[seen..].to_vec()
+    }
+
+    /// Has the daemon end in good order, whichever of its configurations asks first. Whether this one
+    /// does.
+    pub fn exit(&self, status: u8, text: String) -> bool {
+        self.exit.set((status, text)).is_ok()
+    }
+
+    /// Why the daemon is to end, if it is: the status and where a policy said so.
+    pub fn exit_asked(&self) -> Option<&(u8, String)> {
+        self.exit.get()
     }
 
     /// Whether `what` happens for the first time: some things are worth one line in the log.

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -213,6 +213,31 @@ pub fn raise_file_limit() -> u64 {
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
+    }
+}
+
+/// Bytes of stack for a thread that runs Lua. What a function calls through C, at worst a
+/// `string.gsub` whose function calls it again, takes 11 KiB there each time until LuaJIT's own stack
+/// is full, and beyond the end the process ends. Untouched, it is only address space.
+const LUA_STACK: u64 = 96 << 20;
+
+/// The same where address space is limited (`ulimit -v`, softlimit of daemontools).
+const SMALL_LUA_STACK: u64 = 8 << 20;
+
+/// How much stack a thread that runs Lua gets, in bytes.
+pub fn lua_stack() -> usize {
+    let space = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    let stack = if space == RLIM_INFINITY { LUA_STACK } else { SMALL_LUA_STACK };
+    usize::try_from(stack).unwrap_or(usize::MAX)
+}
+
+/// Lets the stack of the main thread, which runs Lua as well, grow as large.
+pub fn raise_stack_limit() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else { return };
+    let wanted = LUA_STACK.min(hard);
+    if soft < wanted {
+        // Most never need it.
+        let _ = setrlimit(Resource::RLIMIT_STACK, wanted, hard);
     }
 }
 
