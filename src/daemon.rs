@@ -112,6 +112,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How often the end of the work is looked for while stopping.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
+/// Longer than any line of the log is kept back.
+const LAST_COMPLAINTS: Duration = Duration::from_secs(60);
+
 /// How long webhooks may take to be delivered after the last report has run.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -148,7 +151,7 @@ impl Daemon {
             let now = Instant::now();
             if tick.is_due(now) {
                 self.look_after_pools(now);
-                self.current.shared.webhooks.watch(now);
+                self.current.shared.watch(now);
             }
             if slot.is_due(now) {
                 stats.rotate();
@@ -218,8 +221,8 @@ impl Daemon {
         if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0) {
             self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0);
         }
-        // There is no next second for what is kept back in this one.
-        webhooks.watch(Instant::now() + TICK);
+        // There is no later for what is kept back now.
+        self.current.shared.watch(Instant::now() + LAST_COMPLAINTS);
         let left = webhooks.unfinished();
         if left > 0 {
             log::error!("{left} webhooks were not delivered");

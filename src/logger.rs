@@ -1,6 +1,7 @@
 //! The back end of `log`: lines for the local syslog daemon and for stdout, whose fields are
 //! `key="value"` and whose control characters are escaped, so that no line can be forged.
 
+mod limit;
 mod sink;
 mod writer;
 
@@ -15,6 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Severity};
 
 use crate::error::{Error, Result};
+pub use limit::Limit;
 use sink::{Entry, Out, Sink, Syslog};
 use writer::Writer;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -12,6 +13,7 @@ use crate::config::{BUILT_IN, Config};
 use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::geoip::Databases;
+use crate::logger::Limit;
 use crate::net::netmask::NetmaskGroup;
 use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
@@ -19,6 +21,15 @@ use crate::webhook::{Dispatch, Hook, Hooks, Settings, Webhooks};
 
 /// Console commands that the Lua threads keep.
 const MAX_COMMANDS: usize = 10_000;
+
+/// What clients could have logged without end.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum Subject {
+    /// Wrong passwords from an address.
+    Password(IpAddr),
+    /// Connections that can't be accepted.
+    Accept,
+}
 
 /// What threads share while running.
 pub struct Shared {
@@ -30,6 +41,8 @@ pub struct Shared {
     pub devices: Devices,
     /// The deliveries that wait and the threads that make them.
     pub webhooks: Arc<Webhooks>,
+    /// Lines of the log that clients cause.
+    pub complaints: Arc<Limit<Subject>>,
     hooks: RwLock<Hooks>,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<str>>>,
@@ -54,25 +67,12 @@ impl Shared {
     pub fn new(devices: Devices) -> Shared {
         let stats = Stats::new();
         let webhooks = Arc::new(Webhooks::new(&stats));
-        Shared::after(Arc::new(stats), webhooks, devices, Arc::default())
-    }
-
-    /// What the next configuration starts from: counters, and deliveries that wait, go on.
-    pub fn next(&self, devices: Devices) -> Shared {
-        Shared::after(self.stats.clone(), self.webhooks.clone(), devices, self.exit.clone())
-    }
-
-    fn after(
-        stats: Arc<Stats>,
-        webhooks: Arc<Webhooks>,
-        devices: Devices,
-        exit: Arc<OnceLock<(u8, String)>>,
-    ) -> Shared {
         Shared {
-            stats,
-            geoip: Databases::default(),
-            devices,
+            stats: Arc::new(stats),
             webhooks,
+            devices,
+            complaints: Arc::default(),
+            geoip: Databases::default(),
             hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
@@ -82,8 +82,25 @@ impl Shared {
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
-            exit,
+            exit: Arc::default(),
         }
+    }
+
+    /// What the next configuration starts from: counters, and deliveries that wait, go on.
+    pub fn next(&self, devices: Devices) -> Shared {
+        Shared {
+            stats: self.stats.clone(),
+            webhooks: self.webhooks.clone(),
+            complaints: self.complaints.clone(),
+            exit: self.exit.clone(),
+            ..Shared::new(devices)
+        }
+    }
+
+    /// Logs what was kept back so as not to fill the log. Called about once a second.
+    pub fn watch(&self, now: Instant) {
+        self.webhooks.watch(now);
+        self.complaints.flush(now);
     }
 
     /// Lets the addresses in one more netmask use the HTTP listeners.
