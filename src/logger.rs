@@ -55,10 +55,10 @@ pub fn init(settings: Settings) -> Result<()> {
     };
     let syslog = Syslog::find(facility);
     // The journal gets each line once: through syslog, which knows the level.
-    let has_out = settings.stdout && !(syslog.is_some() && is_journal());
+    let has_out = settings.stdout && !(syslog.is_there() && is_journal());
     let Settings { level, stamped, .. } = settings;
     let out = has_out.then(|| Out { to: Box::new(io::stdout()), level, stamped });
-    let logger = Logger(Writer::start(Sink { syslog, out })?);
+    let logger = Logger(Writer::start(Sink { syslog: Some(syslog), out })?);
     log::set_boxed_logger(Box::new(logger)).map_err(|e| Error::Refused(e.to_string()))?;
     set_verbose(is_verbose());
     Ok(())
