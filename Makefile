@@ -81,8 +81,9 @@ build-tools:
 	$(call packages,cc:gcc)
 
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
-# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics.
-TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client
+# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics,
+# libfaketime puts the clock forward and back.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client libfaketime
 
 check-tools: build-tools
 	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)
