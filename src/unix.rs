@@ -177,6 +177,13 @@ pub fn on_signal(signal: i32, action: fn()) -> Result<()> {
     unsafe { signal_hook::low_level::register(signal, action) }.map(drop).map_err(Error::io("sigaction"))
 }
 
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error like that of a full disk, not
+/// the end of the process.
+pub fn survive_file_size_limit() -> Result<()> {
+    // Commands that the policy starts have the signal as it was, which they would not if it were ignored.
+    on_signal(signal_hook::consts::SIGXFSZ, || {})
+}
+
 /// Starts a thread.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))

@@ -16,12 +16,13 @@ use crate::http::{self, Front};
 use crate::lua::{self, Role, Script, State};
 use crate::schedule::Timer;
 use crate::shared::Shared;
-use crate::unix::PidFile;
+use crate::unix::{self, PidFile};
 
 impl Daemon {
     /// Starts everything; what can't start stops all of it.
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
+        unix::survive_file_size_limit()?;
         let home = home(options).ok_or_else(no_config)?;
         let script = enter(&home)?;
         let mut current = Generation::make(script, Shared::new(load_devices(options)?), Vec::new())?;

@@ -1,8 +1,8 @@
 //! A daemon with a console, and questions to it.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, make_key, run};
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert, make_key, run, skipped};
 
 /// A daemon with a console.
 pub struct Console {
@@ -26,6 +26,18 @@ impl Console {
         let output = run(&["-C", client.to_str().unwrap(), "-e", command], "");
         output.stdout + &output.stderr
     }
+}
+
+/// The same with mounts of its own, where that is allowed.
+pub fn shell_with_mounts(before: &str) -> Option<Command> {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &format!("set -e\n{before}\nexec \"$0\" \"$@\""), PROGRAM]);
+    let is_allowed = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+    if !is_allowed.is_ok_and(|status| status.success()) {
+        skipped("unshare -m is not allowed here");
+        return None;
+    }
+    Some(command)
 }
 
 /// The program, run by a shell that does something first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::console::shell;
+use super::console::{shell, shell_with_mounts};
 use crate::support::http::Client;
 use crate::support::{Folder, PROGRAM, Running, SERVER, output, wait_for};
 
@@ -47,11 +47,11 @@ const POLICY: &str = "setReport(function(lt) print('printed') io.stderr:write('w
                       infoLog('ran', { login = lt.login }) end)";
 
 /// A daemon that logs to a receiver, started by a shell with its standard streams as given.
-fn start(folder: &Folder, streams: &str) -> (Running, Receiver, SocketAddr) {
+fn start(folder: &Folder, before: &str, streams: &str) -> (Running, Receiver, SocketAddr) {
     let receiver = Receiver::bind(folder);
     let config = folder.write("x.conf", &format!("{SERVER}{POLICY}"));
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec \"$0\" \"$@\" {streams}"), PROGRAM, "-s", "-C"]).arg(config);
+    command.args(["-c", &format!("{before} exec \"$0\" \"$@\" {streams}"), PROGRAM, "-s", "-C"]).arg(config);
     command.env("SYSLOG_SOCKET", folder.path("log"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let daemon = Running::start(&mut command);
@@ -72,9 +72,18 @@ fn stop(mut daemon: Running) {
 
 #[test]
 fn closed_and_full_streams_change_nothing() {
-    for streams in [">/dev/full 2>/dev/full", ">&-", "<&- >&- 2>&-", ">/dev/null 2>&-"] {
+    let folder = Folder::new();
+    // The limit of the size is in blocks of 512 bytes.
+    let limited = format!(">{} 2>&1", folder.path("out").display());
+    for (before, streams) in [
+        ("", ">/dev/full 2>/dev/full"),
+        ("", ">&-"),
+        ("", "<&- >&- 2>&-"),
+        ("", ">/dev/null 2>&-"),
+        ("ulimit -f 0;", limited.as_str()),
+    ] {
         let folder = Folder::new();
-        let (daemon, receiver, address) = start(&folder, streams);
+        let (daemon, receiver, address) = start(&folder, before, streams);
         for login in ["first", "second"] {
             report(address, login);
             receiver.wait_for(&format!("ran: login=\"{login}\""));
@@ -133,7 +142,7 @@ fn a_reader_that_stops_costs_lines_and_no_report() {
 #[test]
 fn a_syslog_daemon_that_comes_back_gets_the_rest_and_a_count() {
     let folder = Folder::new();
-    let (daemon, receiver, address) = start(&folder, "");
+    let (daemon, receiver, address) = start(&folder, "", "");
     report(address, "before");
     receiver.wait_for("ran: login=\"before\"");
     drop(receiver);
@@ -177,6 +186,31 @@ fn a_syslog_daemon_may_come_after_the_start() {
         });
     });
     stop(daemon);
+}
+
+#[test]
+fn a_full_disk_takes_no_log_and_no_pid_file() {
+    let folder = Folder::new();
+    let config = folder.write("x.conf", &format!("{SERVER}{POLICY}"));
+    let disk = folder.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let disk = disk.display();
+    let fill = format!(
+        "mount -t tmpfs -o size=64k none {disk}; : >{disk}/log; head -c 1000000 /dev/zero >{disk}/rest 2>{disk}/log || true"
+    );
+    let Some(mut command) = shell_with_mounts(&format!("{fill}; exec 3>&2")) else { return };
+    let failed = output(command.args(["-s", "-p", &format!("{disk}/pid"), "-C"]).arg(&config));
+    assert_eq!(failed.status, 1, "{}", failed.stderr);
+    assert!(failed.stderr.contains("pid: no space left on device"), "{}", failed.stderr);
+    let receiver = Receiver::bind(&folder);
+    let Some(mut command) = shell_with_mounts(&format!("{fill}; exec >{disk}/log")) else { return };
+    command.arg("-s").arg("-C").arg(config).env("SYSLOG_SOCKET", folder.path("log"));
+    let daemon = Running::start(command.stdin(Stdio::null()));
+    let address = receiver.wait_for_address();
+    report(address, "full");
+    receiver.wait_for("ran: login=\"full\"");
+    stop(daemon);
+    receiver.wait_for("stopped");
 }
 
 #[test]

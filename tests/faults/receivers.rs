@@ -1,14 +1,15 @@
 //! Receivers of webhooks that answer late, slowly, too much, or half.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::console::shell_with_mounts;
 use crate::support::hook::{OK, Sink};
-use crate::support::{Trackalert, wait_for};
+use crate::support::{Folder, SERVER, Trackalert, skipped, wait_for};
 
 /// The last lines of the log, for who fails.
 pub fn tail(daemon: &Trackalert) -> String {
@@ -108,6 +109,34 @@ fn one_whose_head_has_no_end_is_given_up() {
 #[test]
 fn one_that_closes_within_the_head_has_failed() {
     expect(&Receiver::start(|mut stream, _| drop(stream.write_all(b"HTTP/1.1 200 O"))), "cause=");
+}
+
+#[test]
+fn name_servers_that_do_not_answer_cost_that_hook_alone() {
+    // They are asked at port 53, wherever they are.
+    let Ok(_silent) = UdpSocket::bind("127.0.0.97:53") else {
+        return skipped("port 53 of 127.0.0.97 is not allowed here");
+    };
+    let folder = Folder::new();
+    let file = folder.write("resolv.conf", "nameserver 127.0.0.97\noptions timeout:30\n");
+    let before = format!("mount --bind {} /etc/resolv.conf", file.display());
+    let Some(command) = shell_with_mounts(&before) else { return };
+    let good = Sink::start(|_| OK);
+    let config = format!(
+        "{SERVER}setWebHookTimeoutSecs(1) setShutdownTimeout(1)
+        addCustomWebHook('bad', {{ url = 'http://receiver.example.com/' }})
+        addCustomWebHook('good', {{ url = '{}' }})
+        setReport(function() runCustomWebHook('bad', '{{}}') runCustomWebHook('good', '{{}}') end)",
+        good.url("/")
+    );
+    let daemon = Trackalert::start_with(folder, &config, command);
+    for _ in 0..10 {
+        assert_eq!(daemon.report("{}").status, 200);
+    }
+    good.wait_for(10);
+    let line = daemon.wait_for_line("webhook failed: ");
+    assert!(line.contains("no answer within 1 s"), "{line}");
+    daemon.stop();
 }
 
 #[test]
