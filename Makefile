@@ -112,9 +112,10 @@ build-tools:
 	$(call packages,cc:gcc)
 
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
-# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics, and
-# systemd rates its unit and says which system calls that leaves.
-TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd
+# uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics,
+# systemd rates its unit and says which system calls that leaves, libfaketime puts the clock forward
+# and back.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketime
 
 check-tools: build-tools
 	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)

@@ -112,6 +112,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// How long one call of Lua may take.
     pub lua_timeout: Duration,
+    /// KiB that a Lua state may have.
+    pub lua_memory: usize,
     /// Whether `setReport` was called.
     pub has_report: bool,
     /// Threads, each with a Lua state, that run background functions.
@@ -162,6 +164,7 @@ impl Default for Config {
             http: HttpLimits::default(),
             shutdown_timeout: Duration::from_secs(30),
             lua_timeout: Duration::from_secs(60),
+            lua_memory: 1 << 20,
             has_report: false,
             scheduler_threads: 4,
             background: BTreeSet::new(),

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Mode, Options};
 use crate::console::{self, Execute, Server};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::Front;
 use crate::logger::{self, notice};
 use crate::schedule::Timer;
+use crate::shared::Shared;
 use crate::stats::{SLOT, SPAN, Stats};
 use crate::unix::{self, PidFile, Request, Terminal};
 use crate::worker::{Job, Pools};
@@ -64,8 +65,7 @@ pub fn run(options: &Options) -> Result<()> {
         return match start(options) {
             Ok(daemon) => {
                 starting.up();
-                daemon.run();
-                Ok(())
+                daemon.run()
             }
             Err(e) => {
                 starting.failed(&e);
@@ -76,7 +76,8 @@ pub fn run(options: &Options) -> Result<()> {
     if options.mode == Mode::Prompt && !io::stdin().is_terminal() {
         init_log(options, false)?;
         let (state, shared) = start::load_for_commands(options)?;
-        return console::filter(console::local(&state, &shared));
+        let result = console::filter(console::local(&state, &shared));
+        return asked_exit(&shared).and(result);
     }
     let daemon = start(options)?;
     // The daemon may end while a line is edited.
@@ -84,8 +85,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.mode == Mode::Prompt {
         daemon.start_prompt()?;
     }
-    daemon.run();
-    Ok(())
+    daemon.run()
 }
 
 fn init_log(options: &Options, stdout: bool) -> Result<()> {
@@ -117,16 +117,22 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How often the end of the work is looked for while stopping.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
+/// Longer than any line of the log is kept back.
+const LAST_COMPLAINTS: Duration = Duration::from_secs(60);
+
 /// How long webhooks may take to be delivered after the last report has run.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    /// Serves until there is a reason to stop, then finishes what was accepted.
-    fn run(mut self) {
+    /// Serves until there is a reason to stop, then finishes what was accepted. An `os.exit` of the
+    /// policy is an error that has its status.
+    fn run(mut self) -> Result<()> {
         unix::notify_ready();
         notice!("ready");
         self.work();
+        let shared = self.current.shared.clone();
         self.stop();
+        asked_exit(&shared)
     }
 
     /// The main loop.
@@ -144,13 +150,13 @@ impl Daemon {
                 Ok(Event::Command(line, answer)) => self.command(&line, &answer),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            if self.current.state.stops() {
+            if self.current.state.stops() || self.current.shared.exit_asked().is_some() {
                 return;
             }
             let now = Instant::now();
             if tick.is_due(now) {
                 self.look_after_pools(now);
-                self.current.shared.webhooks.watch(now);
+                self.current.shared.watch(now);
             }
             if slot.is_due(now) {
                 stats.rotate();
@@ -227,8 +233,8 @@ impl Daemon {
         if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0) {
             self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0);
         }
-        // There is no next second for what is kept back in this one.
-        webhooks.watch(Instant::now() + TICK);
+        // There is no later for what is kept back now.
+        self.current.shared.watch(Instant::now() + LAST_COMPLAINTS);
         let left = webhooks.unfinished();
         if left > 0 {
             log::error!("{left} webhooks were not delivered");
@@ -261,6 +267,11 @@ impl Daemon {
         };
         unix::spawn("prompt", run).map(drop)
     }
+}
+
+/// The error that an `os.exit` is.
+fn asked_exit(shared: &Shared) -> Result<()> {
+    shared.exit_asked().map_or(Ok(()), |(status, text)| Err(Error::Exit(*status, text.clone())))
 }
 
 fn log_stats(stats: &Stats) {

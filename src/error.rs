@@ -28,6 +28,8 @@ pub enum Error {
     Unknown { what: &'static str, name: String },
     /// Something that can't be done in this state of affairs.
     Refused(String),
+    /// Lua has called `os.exit` with this status; the text says where.
+    Exit(u8, String),
 }
 
 impl Error {
@@ -42,6 +44,7 @@ impl Error {
         match self {
             Error::Usage(_) => 2,
             Error::Config(_) => 78,
+            Error::Exit(status, _) => *status,
             _ => 1,
         }
     }
@@ -50,7 +53,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage(text) | Error::Config(text) | Error::Refused(text) => f.write_str(text),
+            Error::Usage(text) | Error::Config(text) | Error::Refused(text) | Error::Exit(_, text) => {
+                f.write_str(text)
+            }
             Error::Io(path, e) => write!(f, "{}: {}", path.display(), lower(e)),
             Error::Lua(e) => write!(f, "{e}"),
             Error::Bad { what, value } => write!(f, "\"{value}\" is not {what}"),

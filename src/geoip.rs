@@ -1,14 +1,14 @@
-//! Where addresses are and whose: MaxMind databases by name, mapped into memory, and read again
+//! Where addresses are and whose: MaxMind databases by name, read into memory, and read again
 //! while look-ups go on. What a policy sees of them is in `lua/lookup.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use maxminddb::{Mmap, PathElement, Reader, path};
+use maxminddb::{PathElement, Reader, path};
 use parking_lot::RwLock;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
@@ -100,10 +100,13 @@ impl Databases {
     }
 }
 
+/// What a file held.
+type Content = Reader<Vec<u8>>;
+
 /// One database. Whoever holds it sees what the file held when it was last read.
 pub struct Database {
     file: PathBuf,
-    reader: RwLock<Arc<Reader<Mmap>>>,
+    reader: RwLock<Arc<Content>>,
 }
 
 /// What a city database says of an address. What it does not say is empty or 0.
@@ -132,7 +135,7 @@ impl Database {
         Ok(())
     }
 
-    fn reader(&self) -> Arc<Reader<Mmap>> {
+    fn reader(&self) -> Arc<Content> {
         self.reader.read().clone()
     }
 
@@ -196,22 +199,16 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-fn text(reader: &Reader<Mmap>, ip: IpAddr, path: &[PathElement]) -> Option<String> {
+fn text(reader: &Content, ip: IpAddr, path: &[PathElement]) -> Option<String> {
     reader.lookup(ip).ok()?.decode_path::<&str>(path).ok()?.map(str::to_owned)
 }
 
-#[allow(unsafe_code)]
-fn read(file: &Path) -> Result<Reader<Mmap>> {
-    if file.is_dir() {
-        return Err(Error::Io(file.to_path_buf(), io::ErrorKind::IsADirectory.into()));
-    }
-    // SAFETY: nobody may change or cut the file in place while it is mapped: the manual asks the
-    // administrator to replace it by renaming, as geoipupdate(1) does.
-    let reader = unsafe { Reader::open_mmap(file) };
-    reader.map_err(|e| match e {
-        maxminddb::MaxMindDbError::Io(e) => Error::Io(file.to_path_buf(), e),
-        e => Error::Refused(format!("{}: not a MaxMind database: {e}", file.display())),
-    })
+/// Not mapped into memory: whoever cuts a file that is mapped, instead of renaming another one over
+/// it, ends the process with SIGBUS.
+fn read(file: &Path) -> Result<Content> {
+    let content = fs::read(file).map_err(Error::io(file))?;
+    Reader::from_source(content)
+        .map_err(|e| Error::Refused(format!("{}: not a MaxMind database: {e}", file.display())))
 }
 
 /// A record of a city database, as far as it is of use here. `cities` is in some that people make

@@ -54,6 +54,7 @@ use crate::error::{Error, Result};
 /// The program: 0 when it did what it was asked to, 1 when that failed, 2 for a bad command line,
 /// 78 for a bad configuration.
 pub fn main() -> ExitCode {
+    unix::raise_stack_limit();
     let result = cli::parse(env::args_os().skip(1)).and_then(run);
     log::logger().flush();
     match result {

@@ -1,6 +1,7 @@
 //! The back end of `log`: lines for the local syslog daemon and for stdout, whose fields are
 //! `key="value"` and whose control characters are escaped, so that no line can be forged.
 
+mod limit;
 mod sink;
 mod writer;
 
@@ -15,6 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Severity};
 
 use crate::error::{Error, Result};
+pub use limit::Limit;
 use sink::{Entry, Out, Sink, Syslog};
 use writer::Writer;
 
@@ -53,10 +55,10 @@ pub fn init(settings: Settings) -> Result<()> {
     };
     let syslog = Syslog::find(facility);
     // The journal gets each line once: through syslog, which knows the level.
-    let has_out = settings.stdout && !(syslog.is_some() && is_journal());
+    let has_out = settings.stdout && !(syslog.is_there() && is_journal());
     let Settings { level, stamped, .. } = settings;
     let out = has_out.then(|| Out { to: Box::new(io::stdout()), level, stamped });
-    let logger = Logger(Writer::start(Sink { syslog, out })?);
+    let logger = Logger(Writer::start(Sink { syslog: Some(syslog), out })?);
     log::set_boxed_logger(Box::new(logger)).map_err(|e| Error::Refused(e.to_string()))?;
     set_verbose(is_verbose());
     Ok(())

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
@@ -13,6 +14,7 @@ use crate::config::{BUILT_IN, Config};
 use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::geoip::Databases;
+use crate::logger::Limit;
 use crate::net::netmask::NetmaskGroup;
 use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
@@ -20,6 +22,15 @@ use crate::webhook::{Dispatch, Hook, Hooks, Settings, Webhooks};
 
 /// Console commands that the Lua threads keep.
 const MAX_COMMANDS: usize = 10_000;
+
+/// What clients could have logged without end.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum Subject {
+    /// Wrong passwords from an address.
+    Password(IpAddr),
+    /// Connections that can't be accepted.
+    Accept,
+}
 
 /// What threads share while running.
 pub struct Shared {
@@ -31,6 +42,8 @@ pub struct Shared {
     pub devices: Devices,
     /// The deliveries that wait and the threads that make them.
     pub webhooks: Arc<Webhooks>,
+    /// Lines of the log that clients cause.
+    pub complaints: Arc<Limit<Subject>>,
     hooks: RwLock<Hooks>,
     acl: RwLock<NetmaskGroup>,
     password: RwLock<Option<Arc<SecretString>>>,
@@ -40,6 +53,8 @@ pub struct Shared {
     commands: RwLock<Vec<Arc<str>>>,
     command_count: AtomicUsize,
     noticed: Mutex<HashSet<&'static str>>,
+    /// With which status a policy wants the daemon to end, and where it said so.
+    exit: Arc<OnceLock<(u8, String)>>,
 }
 
 impl Default for Shared {
@@ -53,20 +68,12 @@ impl Shared {
     pub fn new(devices: Devices) -> Shared {
         let stats = Stats::new();
         let webhooks = Arc::new(Webhooks::new(&stats));
-        Shared::after(Arc::new(stats), webhooks, devices)
-    }
-
-    /// What the next configuration starts from: counters, and deliveries that wait, go on.
-    pub fn next(&self, devices: Devices) -> Shared {
-        Shared::after(self.stats.clone(), self.webhooks.clone(), devices)
-    }
-
-    fn after(stats: Arc<Stats>, webhooks: Arc<Webhooks>, devices: Devices) -> Shared {
         Shared {
-            stats,
-            geoip: Databases::default(),
-            devices,
+            stats: Arc::new(stats),
             webhooks,
+            devices,
+            complaints: Arc::default(),
+            geoip: Databases::default(),
             hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
@@ -76,7 +83,25 @@ impl Shared {
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
+            exit: Arc::default(),
         }
+    }
+
+    /// What the next configuration starts from: counters, and deliveries that wait, go on.
+    pub fn next(&self, devices: Devices) -> Shared {
+        Shared {
+            stats: self.stats.clone(),
+            webhooks: self.webhooks.clone(),
+            complaints: self.complaints.clone(),
+            exit: self.exit.clone(),
+            ..Shared::new(devices)
+        }
+    }
+
+    /// Logs what was kept back so as not to fill the log. Called about once a second.
+    pub fn watch(&self, now: Instant) {
+        self.webhooks.watch(now);
+        self.complaints.flush(now);
     }
 
     /// Lets the addresses in one more netmask use the HTTP listeners.
@@ -217,6 +242,17 @@ impl Shared {
     /// The console commands after the first `seen`.
     pub fn commands_after(&self, seen: usize) -> Vec<Arc<str>> {
         self.commands.read()[seen..].to_vec()
+    }
+
+    /// Has the daemon end in good order, whichever of its configurations asks first. Whether this one
+    /// does.
+    pub fn exit(&self, status: u8, text: String) -> bool {
+        self.exit.set((status, text)).is_ok()
+    }
+
+    /// Why the daemon is to end, if it is: the status and where a policy said so.
+    pub fn exit_asked(&self) -> Option<&(u8, String)> {
+        self.exit.get()
     }
 
     /// Whether `what` happens for the first time: some things are worth one line in the log.

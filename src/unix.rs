@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -186,6 +186,13 @@ pub fn on_signal(signal: i32, action: fn()) -> Result<()> {
     unsafe { signal_hook::low_level::register(signal, action) }.map(drop).map_err(Error::io("sigaction"))
 }
 
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error like that of a full disk, not
+/// the end of the process.
+pub fn survive_file_size_limit() -> Result<()> {
+    // Commands that the policy starts have the signal as it was, which they would not if it were ignored.
+    on_signal(signal_hook::consts::SIGXFSZ, || {})
+}
+
 /// Starts a thread.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))
@@ -222,6 +229,31 @@ pub fn raise_file_limit() -> u64 {
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
+    }
+}
+
+/// Bytes of stack for a thread that runs Lua. What a function calls through C, at worst a
+/// `string.gsub` whose function calls it again, takes 11 KiB there each time until LuaJIT's own stack
+/// is full, and beyond the end the process ends. Untouched, it is only address space.
+const LUA_STACK: u64 = 96 << 20;
+
+/// The same where address space is limited (`ulimit -v`, softlimit of daemontools).
+const SMALL_LUA_STACK: u64 = 8 << 20;
+
+/// How much stack a thread that runs Lua gets, in bytes.
+pub fn lua_stack() -> usize {
+    let space = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    let stack = if space == RLIM_INFINITY { LUA_STACK } else { SMALL_LUA_STACK };
+    usize::try_from(stack).unwrap_or(usize::MAX)
+}
+
+/// Lets the stack of the main thread, which runs Lua as well, grow as large.
+pub fn raise_stack_limit() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else { return };
+    let wanted = LUA_STACK.min(hard);
+    if soft < wanted {
+        // Most never need it.
+        let _ = setrlimit(Resource::RLIMIT_STACK, wanted, hard);
     }
 }
 

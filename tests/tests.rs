@@ -6,6 +6,8 @@
 mod compat;
 /// What only this program does.
 mod extra;
+/// Faults done to the program for real.
+mod faults;
 /// Imports flow one way only.
 mod layers;
 /// The running program and its clients.

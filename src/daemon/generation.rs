@@ -48,6 +48,7 @@ impl Draft {
         let Draft { config, shared, script, state, dispatch } = self;
         let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
         state.become_console()?;
+        state.limit_memory(config.lua_memory)?;
         Ok(Generation { config, shared, pools, state, dispatch: Some(dispatch) })
     }
 }
@@ -116,6 +117,9 @@ pub fn run_config(shared: &Arc<Shared>, role: Role, script: Option<&Script>) -> 
 
 /// The error of a configuration, which names the file even where Lua does not.
 pub fn blame(script: Option<&Script>, e: &Error) -> Error {
+    if let Error::Exit(status, text) = e {
+        return Error::Exit(*status, text.clone());
+    }
     let message = Failure::new(e).message;
     let name = script.map_or("", Script::name);
     Error::Config(if message.contains(name) { message } else { format!("{name}: {message}") })
@@ -136,7 +140,8 @@ fn start_pools(
     earlier: Vec<Weak<Pools>>,
 ) -> Result<Pools> {
     let start = |name, size, limit, urgency, timeout| {
-        let crew = Crew { name, shared: shared.clone(), script: script.clone(), timeout };
+        let crew =
+            Crew { name, shared: shared.clone(), script: script.clone(), timeout, memory: config.lua_memory };
         Pool::start(crew, size, limit, urgency).map_err(|e| match e {
             // The system has no threads left.
             Error::Io(..) => e,

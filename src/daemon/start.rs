@@ -18,12 +18,13 @@ use crate::logger::notice;
 use crate::lua::{self, Role, Script, State};
 use crate::schedule::Timer;
 use crate::shared::Shared;
-use crate::unix::{Identity, PidFile};
+use crate::unix::{self, Identity, PidFile};
 
 impl Daemon {
     /// Starts everything; what can't start stops all of it.
     pub fn start(options: &Options, pid_file: Option<PidFile>) -> Result<Daemon> {
         lua::install_interrupt()?;
+        unix::survive_file_size_limit()?;
         let home = home(options).ok_or_else(no_config)?;
         let script = enter(&home)?;
         let draft = Draft::make(script, Shared::new(load_devices(options)?))?;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
@@ -23,7 +24,7 @@ use crate::http::listener::Opened;
 use crate::http::response::Answer;
 use crate::http::web::{Mailbox, Message};
 use crate::net::addr::Address;
-use crate::shared::Shared;
+use crate::shared::{Shared, Subject};
 
 /// Refused clients that may be told why at the same time, at most and as a part of the connections
 /// that may be open; more are closed without a word.
@@ -91,7 +92,6 @@ pub struct Accept {
     plan: Plan,
     /// The web thread whose turn it is.
     turn: usize,
-    last_complaint: Option<Instant>,
 }
 
 /// How others reach the accept thread.
@@ -150,7 +150,7 @@ impl Accept {
             waker: Waker::new(poll.registry(), ANY)?,
         };
         let plan = Plan { listeners: Vec::new(), shared, mailboxes: Vec::new(), connections: 0 };
-        Ok(Accept { poll, door: Arc::new(door), plan, turn: 0, last_complaint: None })
+        Ok(Accept { poll, door: Arc::new(door), plan, turn: 0 })
     }
 
     pub fn door(&self) -> Arc<Door> {
@@ -272,11 +272,9 @@ impl Accept {
             .then(|| Answer::failure(503, "too many connections").with_header("Retry-After", "1"))
     }
 
-    fn complain(&mut self, e: &io::Error) {
-        let now = Instant::now();
-        if self.last_complaint.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINT) {
-            self.last_complaint = Some(now);
-            log::error!("no connection can be accepted for {} ms: {e}", PAUSE.as_millis());
-        }
+    fn complain(&self, e: &io::Error) {
+        let line = format!("no connection can be accepted for {} ms: {e}", PAUSE.as_millis());
+        let complaints = &self.plan.shared.complaints;
+        complaints.log(Subject::Accept, Level::Error, COMPLAINT, line, Instant::now());
     }
 }

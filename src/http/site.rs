@@ -3,20 +3,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use log::Level;
 
 use secrecy::ExposeSecret;
 
 use crate::config::{Ack, Config, HttpLimits};
-use crate::http::auth::{FailureLog, is_authorized};
+use crate::http::auth::is_authorized;
 use crate::http::handlers::{self, Call, Reaction};
 use crate::http::request::Head;
 use crate::http::response::Answer;
 use crate::http::routes::{self, ROUTES, Target};
 use crate::http::web::Ticket;
-use crate::shared::Shared;
+use crate::shared::{Shared, Subject};
 use crate::stats::Counter;
 use crate::worker::Pools;
+
+/// How often wrong passwords of one address are logged: guessing must not fill the log.
+const PASSWORD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What requests are served from.
 pub struct Site {
@@ -26,14 +31,13 @@ pub struct Site {
     pub limits: HttpLimits,
     /// A counter for each entry of [`ROUTES`].
     counters: Vec<Arc<Counter>>,
-    failures: FailureLog,
 }
 
 impl Site {
     pub fn new(config: &Config, shared: Arc<Shared>, pools: Arc<Pools>) -> Site {
         let counters = ROUTES.iter().map(|route| shared.stats.command(route.name)).collect();
         let (ack, limits) = (config.report_ack, config.http.clone());
-        Site { shared, pools, ack, limits, counters, failures: FailureLog::default() }
+        Site { shared, pools, ack, limits, counters }
     }
 
     /// What a request calls, if the client may; before any of its body is looked at.
@@ -41,7 +45,12 @@ impl Site {
         routes::open(self, head).inspect_err(|answer| {
             if answer.status == 401 {
                 self.shared.stats.metrics.auth_failures.inc();
-                self.failures.log(head.path, peer, now);
+                let path = head.path;
+                let line = format!(
+                    "WforceWebserver: HTTP(S) Request \"{path}\" from {peer}: Web Authentication failed"
+                );
+                let subject = Subject::Password(peer.ip());
+                self.shared.complaints.log(subject, Level::Warn, PASSWORD_INTERVAL, line, now);
             }
         })
     }

@@ -44,7 +44,13 @@ fn site(before: &Shared, config: &Config, name: &str) -> Arc<Site> {
          setCustomEndpoint('{name}', who)"
     );
     let script = Arc::new(Script::of(&script));
-    let crew = || Crew { name: "test", shared: shared.clone(), script: script.clone(), timeout: LIMIT };
+    let crew = || Crew {
+        name: "test",
+        shared: shared.clone(),
+        script: script.clone(),
+        timeout: LIMIT,
+        memory: 1 << 20,
+    };
     let pool = |urgency| Pool::start(crew(), 1, 1000, urgency).unwrap();
     let pools = Pools {
         report: pool(Urgency::Unwaited),

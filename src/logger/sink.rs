@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Local};
@@ -10,7 +10,10 @@ use syslog::{Facility, LogFormat, Severity};
 
 use crate::logger::is_verbose;
 
-/// Where the local syslog daemon listens.
+/// What names another place where the local syslog daemon listens.
+const VARIABLE: &str = "SYSLOG_SOCKET";
+
+/// Where it listens otherwise.
 const SYSLOG: &str = if cfg!(target_os = "linux") { "/dev/log" } else { "/var/run/log" };
 
 /// How long a line may wait for a syslog daemon that does not read.
@@ -106,19 +109,27 @@ pub struct Syslog {
     socket: Socket,
     format: Rfc3164,
     lost: u64,
-    /// Until when nothing is sent to a daemon that does not read.
+    /// Until when nothing is sent to a daemon that does not read, or was never there.
     pause: Option<Instant>,
+    /// Whether there has been a daemon.
+    was_there: bool,
 }
 
 impl Syslog {
-    /// The daemon of this system, if it has one.
-    pub fn find(facility: Facility) -> Option<Syslog> {
-        Path::new(SYSLOG).exists().then(|| Syslog::at(SYSLOG, facility))
+    /// The daemon of this system. It may come later.
+    pub fn find(facility: Facility) -> Syslog {
+        Syslog::at(std::env::var_os(VARIABLE).unwrap_or_else(|| SYSLOG.into()), facility)
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.was_there
     }
 
     fn at(path: impl Into<PathBuf>, facility: Facility) -> Syslog {
         let socket = Socket { path: path.into(), connected: None };
-        Syslog { socket, format: Rfc3164 { facility, pid: std::process::id() }, lost: 0, pause: None }
+        let (format, was_there) = (Rfc3164 { facility, pid: std::process::id() }, socket.path.exists());
+        Syslog { socket, format, lost: 0, pause: None, was_there }
     }
 
     fn send(&mut self, entry: &Entry) {
@@ -136,11 +147,12 @@ impl Syslog {
                 .map_err(io::Error::other)
                 .and_then(|()| self.socket.send(&message));
             match result {
-                Ok(()) => self.lost = 0,
+                Ok(()) => (self.lost, self.was_there) = (0, true),
                 Err(e) => {
                     self.lost += 1;
-                    // One that is gone costs no time.
-                    self.pause = (e.kind() == io::ErrorKind::WouldBlock).then(|| Instant::now() + PAUSE);
+                    // One that is gone costs no time, and is expected back.
+                    let is_slow = e.kind() == io::ErrorKind::WouldBlock;
+                    self.pause = (is_slow || !self.was_there).then(|| Instant::now() + PAUSE);
                     return;
                 }
             }
@@ -215,6 +227,7 @@ mod tests {
         let path = folder.join("log");
         let mut syslog = Syslog::at(&path, Facility::LOG_LOCAL0);
         syslog.send(&Entry::new(Severity::LOG_INFO, "nobody is there".into()));
+        assert!(syslog.pause.take().is_some(), "a system without one is not asked for every line");
         for (round, before) in [("first", Some(1)), ("second", None)] {
             let daemon = UnixDatagram::bind(&path).unwrap();
             daemon.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

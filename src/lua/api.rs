@@ -59,6 +59,8 @@ pub struct Context {
     pub answered: RefCell<String>,
     /// Whether `shutdown()` was called.
     pub stops: Cell<bool>,
+    /// The status and the place of an `os.exit` that the configuration has called.
+    pub exit: Cell<Option<(u8, String)>>,
 }
 
 /// A function that Lua can call.

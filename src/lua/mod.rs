@@ -7,6 +7,7 @@ mod argument;
 mod command;
 mod config;
 mod console;
+mod exit;
 mod failure;
 mod fields;
 mod interrupt;
@@ -59,6 +60,8 @@ pub struct State {
     interruptible: interrupt::Interruptible,
     /// How many of the console's commands it has run.
     seen: Cell<usize>,
+    /// KiB that it may have.
+    memory: Cell<usize>,
 }
 
 impl State {
@@ -85,6 +88,7 @@ impl State {
             printed: RefCell::new(String::new()),
             answered: RefCell::new(String::new()),
             stops: Cell::new(false),
+            exit: Cell::new(None),
         });
         let lua = new_lua();
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
@@ -97,6 +101,8 @@ impl State {
             .call::<_, ()>((fields::of_login(&lua)?, fields::of_attributes(&lua)?))?;
         lua.set_app_data(lua.create_registry_value(prelude)?);
         api::install(&lua, &context)?;
+        exit::install(&lua, &context)?;
+        api::prelude(&lua, "watch_memory")?.call::<_, ()>(interrupt::exhaustion(&lua)?)?;
         if role != Role::Worker {
             // Machine code can't be interrupted, and nothing that this state runs must be fast.
             lua.load("jit.off()").exec()?;
@@ -106,16 +112,32 @@ impl State {
             // What the configuration prints is no part of a command's answer.
             api::prelude(&lua, "print_to_stderr")?.call::<_, ()>(())?;
         }
-        Ok(State { lua, context, report, endpoint, background, interruptible, seen: Cell::new(0) })
+        let (seen, memory) = (Cell::new(0), Cell::new(usize::MAX));
+        Ok(State { lua, context, report, endpoint, background, interruptible, seen, memory })
     }
 
     fn load(&self, script: &Script) -> Result<()> {
         script.set_path(&self.lua)?;
         let _running = script.limit().map(|limit| self.interruptible.run(&self.lua, Instant::now() + limit));
         let chunk = self.lua.load(script.text.as_slice()).set_name(format!("@{}", script.name()));
-        chunk.set_mode(ChunkMode::Text).exec()?;
+        let result = chunk.set_mode(ChunkMode::Text).exec();
+        if let Some((status, place)) = self.context.exit.take() {
+            return Err(Error::Exit(status, place));
+        }
         self.context.phase.set(Phase::Call);
-        Ok(())
+        Ok(result?)
+    }
+
+    /// From now on, what the state runs fails once it has this many KiB.
+    pub fn limit_memory(&self, kib: usize) -> Result<()> {
+        self.memory.set(kib);
+        Ok(api::prelude(&self.lua, "limit_memory")?.call(kib)?)
+    }
+
+    /// Whether the call before has used up the memory, or has left more than the limit behind.
+    pub fn is_exhausted(&self) -> bool {
+        let is_over = || self.lua.used_memory() >> 10 > self.memory.get();
+        interrupt::was_exhausted() || is_over() && (self.lua.gc_collect().is_err() || is_over())
     }
 
     /// What the configuration asked for.

@@ -1,7 +1,8 @@
 -- What is said better in Lua than in Rust. It runs first in every state, keeps the functions it
 -- needs in locals (a policy may replace the globals) and returns its own to lua/mod.rs.
 
-local error = error
+local error, type = error, type
+local collectgarbage, getmetatable, newproxy = collectgarbage, getmetatable, newproxy
 local prelude = {}
 
 local function check(ok, ...)
@@ -31,6 +32,47 @@ function prelude.set_endpoint(name, func)
     endpoints[name] = func
 end
 
+-- Coroutines within coroutines use up the stack of the thread, which LuaJIT does not count: beyond
+-- it the process ends. Lua 5.1 has the same limit and the same message.
+local MOST_NESTED = 200
+local nested = 0 -- Set anew for each call: one that was interrupted may have left some.
+local create, resume = coroutine.create, coroutine.resume
+
+local function leave(...)
+    nested = nested - 1
+    return ...
+end
+
+local function enter(thread, ...)
+    if nested >= MOST_NESTED then
+        return false, "C stack overflow"
+    end
+    nested = nested + 1
+    return leave(resume(thread, ...))
+end
+
+function coroutine.resume(thread, ...)
+    if type(thread) ~= "thread" then
+        return resume(thread, ...)
+    end
+    return enter(thread, ...)
+end
+
+local function results(ok, ...)
+    if ok then
+        return ...
+    end
+    -- Level 2 is who called the function that wrap has made: the tail call leaves no frame.
+    error((...), type((...)) == "string" and 2 or 0)
+end
+
+function coroutine.wrap(func)
+    local thread = create(func)
+    return function(...)
+        return results(enter(thread, ...))
+    end
+end
+
 local backgrounds = {}
 
 function prelude.set_background(name, func, replaces)
@@ -44,6 +86,7 @@ function prelude.background(name)
     if not func then
         error("setBackground was not called for it in this state", 0)
     end
+    nested = 0
     func()
 end
 
@@ -56,6 +99,7 @@ end
 
 -- One table constructor makes the LoginTuple: its keys are interned once, its size is known.
 function prelude.report(pointer, remote)
+    nested = 0
     local t, login, pwhash, success, policy_reject, tls, protocol, device_id, session_id, fail_type,
         attrs, attrs_mv, device_attrs = fields_of_login(pointer)
     report({
@@ -80,8 +124,27 @@ end
 jit.off(prelude.report)
 
 function prelude.endpoint(name, pointer)
+    nested = 0
     local attrs, attrs_mv = fields_of_attributes(pointer)
     return endpoints[name]({ attrs = attrs, attrs_mv = attrs_mv })
+end
+
+-- At the end of each round of the garbage collector: what has no reference any more is this.
+local limit = math.huge
+
+local function watch_memory(exhausted)
+    getmetatable(newproxy(true)).__gc = function()
+        if collectgarbage("count") > limit then
+            exhausted()
+        end
+        watch_memory(exhausted)
+    end
+end
+
+prelude.watch_memory = watch_memory
+
+function prelude.limit_memory(kib)
+    limit = kib
 end
 
 function prelude.print_to_stderr()

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use threadpool::ThreadPool;
 
 use crate::error::{Error, Result};
+use crate::unix;
 use crate::worker::job::Job;
 use crate::worker::queue::{Full, Queue, Urgency};
 use crate::worker::team::{Crew, Team};
@@ -24,6 +25,7 @@ impl Pool {
     /// Starts the threads and waits until each has its state. At most `limit` jobs wait.
     pub fn start(crew: Crew, size: usize, limit: usize, urgency: Urgency) -> Result<Pool> {
         let threads = threadpool::Builder::new().num_threads(size).thread_name(crew.name.into());
+        let threads = threads.thread_stack_size(unix::lua_stack());
         // It panics when the system has no thread left.
         let threads = catch_unwind(|| threads.build())
             .map_err(|_| Error::io(format!("{size} {} threads", crew.name))(Errno::EAGAIN.into()))?;
@@ -130,7 +132,7 @@ mod tests {
         let shared = Arc::<Shared>::default();
         let script = Arc::new(Script::of(config));
         Pool::start(
-            Crew { name: "test", shared, script, timeout: Duration::from_secs(60) },
+            Crew { name: "test", shared, script, timeout: Duration::from_secs(60), memory: 1 << 20 },
             size,
             limit,
             Urgency::Waited,
@@ -198,7 +200,7 @@ mod tests {
     fn a_configuration_that_fails_starts_no_pool() {
         let shared = Arc::<Shared>::default();
         let script = Arc::new(Script::of("error('no')"));
-        let crew = Crew { name: "test", shared, script, timeout: Duration::from_secs(60) };
+        let crew = Crew { name: "test", shared, script, timeout: Duration::from_secs(60), memory: 1 << 20 };
         assert!(Pool::start(crew, 3, 10, Urgency::Waited).is_err());
     }
 }

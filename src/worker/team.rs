@@ -28,6 +28,8 @@ pub struct Crew {
     pub script: Arc<Script>,
     /// How long one call of Lua may take.
     pub timeout: Duration,
+    /// KiB that a state may have.
+    pub memory: usize,
 }
 
 /// What the threads of a pool share.
@@ -132,7 +134,9 @@ impl Team {
         }
         let state = State::new(self.crew.shared.clone(), Role::Worker, Some(script));
         self.seats.end(&seat);
-        Ok(Own { state: state?, seat })
+        let state = state?;
+        state.limit_memory(self.crew.memory)?;
+        Ok(Own { state, seat })
     }
 
     /// Runs one job in the state of this thread. A panic costs that job, and the state.
@@ -156,9 +160,14 @@ impl Team {
             if let Some(made) = own {
                 self.seats.end(&made.seat);
             }
+            let is_exhausted = own.as_ref().is_some_and(|made| made.state.is_exhausted());
             if let Err(panic) = result {
                 self.crew.shared.stats.metrics.lua_errors.with_label_values(&["panic"]).inc();
                 log::error!("a job of the {} pool panicked: {}", self.crew.name, message(&*panic));
+                *own = None;
+            } else if is_exhausted {
+                let (name, most) = (self.crew.name, self.crew.memory >> 10);
+                log::error!("a Lua state of the {name} pool had more than {most} MiB and is made anew");
                 *own = None;
             }
         });

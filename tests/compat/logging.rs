@@ -1,12 +1,8 @@
 //! Log lines of policies and of the program.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use nix::sys::signal::Signal;
-
-use crate::support::http::Client;
-use crate::support::{Folder, PROGRAM, Running, SERVER, Trackalert, wait_for};
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert};
 
 #[test]
 fn a_policy_logs_named_values() {
@@ -71,35 +67,4 @@ fn for_docker_each_line_begins_with_the_time() {
     assert!(rest.starts_with("listening on "), "{line}");
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     assert_eq!(shape, "[9999-99-99 99:99:99,999] ");
-}
-
-#[test]
-fn a_log_that_nobody_reads_stops_nothing() {
-    let folder = Folder::new();
-    let policy = "setReport(function() infoLog(string.rep('x', 10000)) end)";
-    let config = folder.write("x.conf", &format!("{SERVER}addCustomStat('runs') {policy}"));
-    let mut command = Command::new(PROGRAM);
-    command.arg("-s").arg("-C").arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut daemon = Running::start(&mut command);
-    let mut log = BufReader::new(daemon.stdout());
-    let mut line = String::new();
-    let address = loop {
-        line.clear();
-        log.read_line(&mut line).unwrap();
-        if let Some((_, address)) = line.split_once("listening on ") {
-            break address.trim().parse().unwrap();
-        }
-    };
-    // Far more than the pipe and the queue of lines hold.
-    let mut client = Client::connect(address);
-    for _ in 0..1000 {
-        assert_eq!(client.post("/command/report", "{}").status, 200);
-    }
-    wait_for("every report", || {
-        let text = client.get("/metrics").text();
-        text.contains("trackalert_worker_response_duration_seconds_count 1000\n").then_some(())
-    });
-    daemon.signal(Signal::SIGTERM);
-    assert!(daemon.wait().success());
-    drop(log);
 }

@@ -1,10 +1,9 @@
 //! Clients that are slow, silent, rude or many: each costs a file descriptor and nobody's time.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Client, request};
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, wait_for};
+use crate::support::{Trackalert, wait_for};
 
 const SHORT: &str =
     "setHTTPLimits{ head = 1000, body = 1000, head_timeout = 0.5, body_timeout = 0.5, idle_timeout = 0.5 }";
@@ -100,22 +99,6 @@ fn an_answer_arrives_although_the_client_is_still_sending() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_not_read_from() {
-    let daemon = Trackalert::start("");
-    let mut client = daemon.client();
-    // The systems' buffers hold all of these requests, and the answers of some of them.
-    const REQUESTS: usize = 10_000;
-    client.send(request("GET", "/metrics", "").repeat(REQUESTS));
-    wait_for("the server's patience to end", || {
-        assert_eq!(daemon.get("/livez").status, 200);
-        (daemon.metric("trackalert_active_http_connections") == 1).then_some(())
-    });
-    let served = daemon.metric("trackalert_commands_total{cmd=\"metrics\"}");
-    assert!(served < REQUESTS as u64, "{served} answers were made although none was read");
-    assert!(daemon.status("VmRSS") < 100_000, "{} KiB", daemon.status("VmRSS"));
-}
-
-#[test]
 fn a_request_may_come_in_any_pieces() {
     let daemon = Trackalert::start("setReport(function(lt) infoLog('got', { login = lt.login }) end)");
     let chunked = request("POST", "/command/report", "")
@@ -164,28 +147,4 @@ fn beyond_the_limit_the_newest_is_refused() {
         client.try_send(request("GET", "/livez", "")).ok()?;
         (client.try_reply()?.status == 200).then_some(())
     });
-}
-
-#[test]
-fn without_file_descriptors_it_waits_and_goes_on() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", PROGRAM]);
-    let mut daemon = Trackalert::start_with(Folder::new(), SERVER, command);
-    daemon.wait_for_line("at most 32 connections: the system allows 64 open files");
-    let mut clients: Vec<Client> = (0..200).map(|_| daemon.client()).collect();
-    let answered = clients
-        .iter_mut()
-        .filter_map(|client| {
-            client.try_send(request("GET", "/livez", "")).ok().and_then(|()| client.try_reply())
-        })
-        .filter(|reply| reply.status == 200)
-        .count();
-    assert!((1..=32).contains(&answered), "{answered}");
-    drop(clients);
-    wait_for("service", || {
-        let mut client = daemon.client();
-        client.try_send(request("GET", "/livez", "")).ok()?;
-        (client.try_reply()?.status == 200).then_some(())
-    });
-    assert!(daemon.is_running());
 }

@@ -1,0 +1,29 @@
+//! Each fault done for real to the real program, and what holds then. The section WHAT IT SURVIVES of
+//! trackalert(1) names each of these tests.
+
+/// That section against these files, both ways.
+mod catalogue;
+/// The clock put forward and back, and a process that stands still.
+mod clock;
+/// A daemon with a console.
+mod console;
+/// No file descriptors left.
+mod descriptors;
+/// `os.exit` in a policy.
+mod exit;
+/// Files that are cut, vanish or can't be read.
+mod files;
+/// More of something than anybody needs.
+mod flood;
+/// A log that takes nothing, goes away, or is full.
+mod log;
+/// Mistakes of a policy.
+mod lua;
+/// Little memory.
+mod memory;
+/// Clients that break off.
+mod peers;
+/// Receivers of webhooks that do not answer as they should.
+mod receivers;
+/// No threads left.
+mod threads;
