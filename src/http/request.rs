@@ -163,15 +163,22 @@ fn once<T>(place: &mut Option<T>, value: T, reason: &'static str) -> Result<(), 
     place.replace(value).map_or(Ok(()), |_| Err(refuse(400, reason)))
 }
 
-/// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2).
+/// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2). It has
+/// no fragment, which some readers would cut off.
 fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
+    if target.contains('#') {
+        return Err(MALFORMED);
+    }
     let local = match target.split_once("://") {
         Some((scheme, rest))
             if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
         {
-            match rest.find(['/', '?']) {
-                Some(at) if rest[at..].starts_with('/') => &rest[at..],
-                _ => "/",
+            let local = &rest[rest.find(['/', '?']).unwrap_or(rest.len())..];
+            match local.strip_prefix('?') {
+                // The path is empty, which is the same as "/".
+                Some(query) => return Ok(("/", query)),
+                None if local.is_empty() => "/",
+                None => local,
             }
         }
         _ => target,
@@ -278,6 +285,7 @@ impl Chunks {
                 if self.left == 0 { Stage::Trailer } else { Stage::Data }
             }
             Stage::Trailer if line.is_empty() => Stage::Done,
+            Stage::Trailer if !is_field(line) => return Err(refuse(400, "Malformed trailer")),
             Stage::Trailer => {
                 self.left += 1;
                 if self.left > MAX_FIELDS {
@@ -302,6 +310,15 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Refusal> {
         None if bytes.len() >= MAX_CHUNK_LINE => Err(refuse(400, "Malformed chunk")),
         None => Ok(None),
     }
+}
+
+/// Whether a line is a header field (RFC 9112, section 5): what is none could be the start of another
+/// request for other readers.
+fn is_field(line: &[u8]) -> bool {
+    let is_token = |c: &u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c);
+    let is_text = |c: &u8| *c == b'\t' || !c.is_ascii_control();
+    let Some(colon) = memchr::memchr(b':', line) else { return false };
+    colon > 0 && line[..colon].iter().all(is_token) && line[colon..].iter().all(is_text)
 }
 
 /// The size that a chunk's first line gives; an extension after it is ignored, as RFC 9112 asks.

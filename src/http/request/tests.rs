@@ -18,6 +18,8 @@ fn a_head_is_read_or_refused() {
         ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", 200),
         ("GET /x HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /?x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET\r\n\r\n", 400),
         ("GET /x HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
         ("GET /x HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
@@ -53,7 +55,7 @@ fn a_target_has_a_path_and_a_query() {
         ("/?command=report&x=1", "/", "command=report&x=1"),
         ("http://localhost/command/stats?y", "/command/stats", "y"),
         ("HTTP://localhost", "/", ""),
-        ("http://localhost?x=/y", "/", ""),
+        ("http://localhost?x=/y", "/", "x=/y"),
         ("*", "*", ""),
         ("/a://b", "/a://b", ""),
     ] {
@@ -128,6 +130,11 @@ fn malformed_chunks_are_refused() {
         ("65\r\n", 413),
         ("ffffffffffffffff\r\n", 400),
         ("0\r\na\rb\r\n", 400),
+        ("0\r\nGET / HTTP/1.1\r\n", 400),
+        ("0\r\n: a\r\n", 400),
+        ("0\r\na: b\r\n c\r\n", 400),
+        ("0\r\na : b\r\n", 400),
+        ("0\r\na: \x7f\r\n", 400),
     ] {
         assert_eq!(Chunks::default().take(body.as_bytes(), 100).unwrap_err().status, status, "{body:?}");
     }
