@@ -31,6 +31,7 @@ impl Client {
     fn open(&self) -> Result<Channel> {
         let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)
             .map_err(Error::io(self.address.to_string()))?;
+        stream.set_nodelay(true).map_err(Error::io(self.address.to_string()))?;
         Channel::open(stream, self.key.clone()).map_err(|e| self.lost(&e))
     }
 

@@ -11,7 +11,7 @@ pub fn run(execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
     run_on(execute, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
 }
 
-fn run_on(
+pub fn run_on(
     mut execute: impl FnMut(&str) -> Result<Option<String>>,
     commands: impl BufRead,
     mut answers: impl Write,

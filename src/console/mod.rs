@@ -3,6 +3,7 @@
 
 mod client;
 mod filter;
+pub mod probe;
 mod prompt;
 mod server;
 mod wire;

@@ -64,7 +64,7 @@ impl Completer for Names {
 }
 
 /// Where the name at the end of `text` begins, and the functions that begin like it.
-fn candidates(text: &str) -> (usize, Vec<String>) {
+pub fn candidates(text: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let name = text.trim_end_matches(is_name).len();
     (name, complete(&text[name..]))

@@ -105,9 +105,13 @@ impl Patterns {
     pub fn load(path: &Path) -> Result<Patterns> {
         let read = fs::read_to_string(path).map_err(Error::io(path));
         let text = read.map_err(|e| Error::Config(e.to_string()))?;
-        let rules = parse_file(&text)
-            .map_err(|complaint| Error::Config(format!("{}: {complaint}", path.display())))?;
-        Ok(Patterns { path: path.to_path_buf(), rules, compiled: OnceLock::new() })
+        Patterns::parse_file(path, &text)
+            .map_err(|complaint| Error::Config(format!("{}: {complaint}", path.display())))
+    }
+
+    /// The patterns of a file with this text, or what is wrong with it.
+    pub fn parse_file(path: &Path, text: &str) -> std::result::Result<Patterns, String> {
+        Ok(Patterns { path: path.to_path_buf(), rules: parse_file(text)?, compiled: OnceLock::new() })
     }
 
     /// Compiles the patterns, if that was not done. Those that can't be compiled are named in the log

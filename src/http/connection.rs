@@ -63,7 +63,7 @@ enum State {
 }
 
 /// What is to come of a body.
-enum Content {
+pub enum Content {
     Length(usize),
     Chunked(Chunks),
 }
@@ -262,6 +262,11 @@ impl Connection {
         Some(self.since + time)
     }
 
+    /// Bytes that it keeps for later.
+    pub fn held(&self) -> usize {
+        self.input.capacity()
+    }
+
     /// Whether no request has begun.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Handshake | State::Idle)
@@ -279,20 +284,21 @@ impl Connection {
 }
 
 /// How far a body has come: the bytes used, and the whole of it once it is there.
-struct Progress<'a> {
-    used: usize,
-    body: Option<Cow<'a, [u8]>>,
+pub struct Progress<'a> {
+    pub used: usize,
+    pub body: Option<Cow<'a, [u8]>>,
 }
 
 impl Content {
-    fn new(framing: Framing) -> Content {
+    pub fn new(framing: Framing) -> Content {
         match framing {
             Framing::Length(length) => Content::Length(length),
             Framing::Chunked => Content::Chunked(Chunks::default()),
         }
     }
 
-    fn take<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Progress<'a>, Refusal> {
+    /// Uses what it can of the bytes after those that it has used.
+    pub fn take<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Progress<'a>, Refusal> {
         match self {
             Content::Length(length) => {
                 let body = bytes.get(..*length);

@@ -34,7 +34,6 @@ impl Script {
     }
 
     /// A configuration that is in no file.
-    #[cfg(test)]
     pub fn of(text: &str) -> Script {
         Script { name: "test.conf".into(), folder: std::env::temp_dir(), text: text.into(), limit: None }
     }
