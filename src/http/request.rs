@@ -303,7 +303,7 @@ impl Chunks {
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Refusal> {
     let window = &bytes[..bytes.len().min(MAX_CHUNK_LINE)];
     match memchr::memchr2(b'\n', b'\0', window) {
-        Some(at) if at > 0 && window[at - 1] == b'\r' && !window[..at - 1].contains(&b'\r') => {
+        Some(at) if window[..=at].ends_with(b"\r\n") && !window[..at - 1].contains(&b'\r') => {
             Ok(Some(&window[..at - 1]))
         }
         Some(_) => Err(refuse(400, "Malformed chunk")),

@@ -22,8 +22,8 @@ pub fn cron(data: &[u8]) {
         check(fields, &now, &next, text);
     }
     // Around the hour that summer time skips, the one that its end repeats, and elsewhere.
-    for start in [1_774_746_000, 1_792_886_400, now.timestamp()] {
-        let start = DateTime::from_timestamp(start + random.below(7200) as i64, 0).unwrap();
+    for hour in [1_774_746_000, 1_792_890_000, now.timestamp()] {
+        let start = DateTime::from_timestamp(hour - 7200 + random.below(4 * 3600) as i64, 0).unwrap();
         follow(&expression, &start.with_timezone(&Zone), text);
     }
 }

@@ -129,6 +129,8 @@ fn malformed_chunks_are_refused() {
         ("2\r\nhello", 400),
         ("65\r\n", 413),
         ("ffffffffffffffff\r\n", 400),
+        ("5\r\0hello\r\n", 400),
+        ("0\r\n\r\0", 400),
         ("0\r\na\rb\r\n", 400),
         ("0\r\nGET / HTTP/1.1\r\n", 400),
         ("0\r\n: a\r\n", 400),
