@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::console::wire::{self, Lost};
-use crate::console::{filter, prompt};
+use crate::console::{self, filter, prompt};
 use crate::error::Result;
 use crate::net::crypto;
 
@@ -72,4 +72,9 @@ pub fn run(commands: &[u8], execute: impl FnMut(&str) -> Result<Option<String>>)
 /// Where the name at the end of a line begins, and what may be put in its place.
 pub fn candidates(line: &str) -> (usize, Vec<String>) {
     prompt::candidates(line)
+}
+
+/// A text as a terminal shows it.
+pub fn harmless(text: &str) -> String {
+    console::harmless(text)
 }

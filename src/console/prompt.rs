@@ -13,7 +13,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
-use crate::console::whole;
+use crate::console::{shown, whole};
 use crate::error::{Error, Result};
 use crate::lua::complete;
 
@@ -44,7 +44,7 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
         let _ = editor.append_history(history);
         match execute(&line) {
             Ok(Some(answer)) => {
-                io::stdout().write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;
+                io::stdout().write_all(shown(&whole(answer)).as_bytes()).map_err(Error::io("stdout"))?;
             }
             Ok(None) => return Ok(()),
             Err(e) => return Err(e),

@@ -29,6 +29,10 @@ pub fn console(data: &[u8]) {
     if console::is_key(&text) {
         assert_eq!(text.len(), 44);
     }
+    let harmless = console::harmless(&text);
+    assert!(!harmless.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+    assert_eq!(console::harmless(&harmless), harmless);
+    assert_eq!(harmless == text, !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
     let (start, names) = console::candidates(&text);
     assert!(text.is_char_boundary(start));
     assert!(names.iter().all(|name| name.starts_with(&text[start..])));
