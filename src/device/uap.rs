@@ -211,13 +211,11 @@ fn compile(text: &str, any_case: bool) -> Option<Vec<(Hir, Regex)>> {
         // states, which makes them slower than what does without.
         builder.unicode(unicode).case_insensitive(any_case).dfa_size_limit(0).build().ok()
     };
-    match split(&hir) {
-        Some(branches) => branches
-            .into_iter()
-            .map(|branch| build(&branch.to_string()).map(|regex| (branch, regex)))
-            .collect(),
-        None => Some(vec![(hir, build(text)?)]),
-    }
+    let split = split(&hir).and_then(|branches| {
+        branches.into_iter().map(|branch| build(&branch.to_string()).map(|regex| (branch, regex))).collect()
+    });
+    // Printed, a pattern with flags of its own may be one that can't be compiled.
+    split.or_else(|| Some(vec![(hir, build(text)?)]))
 }
 
 /// The branches of a pattern that begins with a long list of alternatives, `(Bot|Crawler|…)/(\d+)`.
