@@ -1,5 +1,6 @@
 # What a developer or packager needs. `make run` and `make check` install what is missing first: on
-# Debian a C compiler for LuaJIT and libsodium, mandoc and test tools; with cargo, cargo-deny.
+# Debian a C compiler for LuaJIT and libsodium, mandoc and test tools; with cargo, cargo-deny. `make fuzz`
+# does the same with cargo-fuzz.
 
 CARGO      ?= cargo
 PREFIX     ?= /usr/local
@@ -14,7 +15,8 @@ USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api doc pages policy audit bench install build-tools check-tools
+.PHONY: all build run check fmt lint test api doc pages policy audit bench fuzz install build-tools \
+    check-tools
 
 all: build
 
@@ -77,6 +79,24 @@ audit:
 bench: build check-tools
 	$(call packages,valgrind:valgrind)
 	tests/bench/bench
+
+# How long each fuzz target runs, and which do.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= console cron device http http_tiny netmask regexes report
+
+# No sanitizer: that would need an unstable compiler, and could look for memory errors only, in a
+# program whose few unsafe lines and C libraries these targets hardly touch. What they look for are
+# panics, overflows, endless loops, and properties that do not hold.
+FUZZ := $(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none
+
+# Runs each target and ends with the first that fails. What is new in a corpus goes to tests/fuzz/target.
+fuzz: build-tools
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	    corpus=$${target%_tiny}; new=tests/fuzz/target/corpus/$$corpus; mkdir -p $$new; \
+	    $(FUZZ) $$target $$new tests/fuzz/corpus/$$corpus -- -dict=tests/fuzz/dictionaries/$$corpus \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit 1; \
+	done
 
 install: build
 	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(USERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7

@@ -26,6 +26,11 @@ impl Expression {
         let refused = |e: &dyn std::fmt::Display| {
             Error::Refused(format!("cron: \"{text}\" is not a cron expression: {e}"))
         };
+        // `croner` takes what is not there for no value. A field without values it looks for in every
+        // year to come.
+        if text.split_whitespace().flat_map(|field| field.split(',')).any(str::is_empty) {
+            return Err(refused(&"a list lacks an item"));
+        }
         let expression = Expression(Arc::new(parser.parse(text).map_err(|e| refused(&e))?));
         match expression.next(now) {
             Some(_) => Ok(expression),
@@ -110,6 +115,9 @@ mod tests {
             "5- * * * *",
             "*/0 * * * *",
             "10-5 * * * *",
+            ", * * * *",
+            "* 1, * * *",
+            "* * * 1,,2 *",
             "0 0 30 2 *",
         ] {
             let error = Expression::parse(text, &at("2026-11-24T13:01:00")).unwrap_err().to_string();

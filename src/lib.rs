@@ -37,6 +37,8 @@ mod lua;
 mod manual;
 mod net;
 mod outbound;
+#[doc(hidden)]
+pub mod probe;
 mod schedule;
 mod shared;
 mod stats;

@@ -119,7 +119,8 @@ fn severity(record: &Record) -> Severity {
 }
 
 /// A message with named values: `message: key="value" …`, the keys sorted. Quotes and backslashes
-/// in values are escaped here, control characters wherever they are.
+/// in values are escaped here, and so is all in a key that could end it: a report's attributes may
+/// have any name. Control characters are escaped wherever they are.
 pub fn line<K: AsRef<str> + Ord, V: AsRef<str>>(message: &str, fields: &[(K, V)]) -> String {
     let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
     fields.sort();
@@ -127,7 +128,12 @@ pub fn line<K: AsRef<str> + Ord, V: AsRef<str>>(message: &str, fields: &[(K, V)]
     line.push_str(message);
     line.push_str(": ");
     for (key, value) in fields {
-        line.push_str(key);
+        for c in key.chars() {
+            match c {
+                '"' | '\\' | '=' | ' ' => drop(write!(line, "\\x{:02x}", u32::from(c))),
+                c => line.push(c),
+            }
+        }
         line.push_str("=\"");
         for c in value.chars() {
             if c == '"' || c == '\\' {
@@ -177,6 +183,18 @@ mod tests {
         }
         assert_eq!(line("a\nb", &[("z", "1"), ("a", "2")]), "a\\nb: a=\"2\" z=\"1\" ");
         assert_eq!(line::<&str, &str>("m", &[]), "m: ");
+    }
+
+    #[test]
+    fn keys_can_forge_nothing() {
+        for (key, expected) in [
+            ("attrs.é-1", "m: attrs.é-1=\"v\" "),
+            ("a=\"x\" success", "m: a\\x3d\\x22x\\x22\\x20success=\"v\" "),
+            ("a\\x3d", "m: a\\x5cx3d=\"v\" "),
+            ("a\nb", "m: a\\nb=\"v\" "),
+        ] {
+            assert_eq!(line("m", &[(key, "v")]), expected, "{key:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ const ROWS: &[&[&str]] = &[
     &["worker"],
     &["http", "schedule", "console"],
     &["daemon"],
+    &["probe"],
     &["lib", "main"],
 ];
 

@@ -10,5 +10,9 @@ mod extra;
 mod faults;
 /// Imports flow one way only.
 mod layers;
+/// What must hold whatever strangers write, for the fuzz targets and here.
+mod properties;
+/// What fuzzing found.
+mod regression;
 /// The running program and its clients.
 mod support;

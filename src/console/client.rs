@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::console::wire::{Channel, LONGEST, Lost, TIMEOUT};
-use crate::console::{filter, prompt, whole};
+use crate::console::{filter, prompt, shown, whole};
 use crate::error::{Error, Result};
 use crate::net::crypto::Key;
 
@@ -31,6 +31,7 @@ impl Client {
     fn open(&self) -> Result<Channel> {
         let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)
             .map_err(Error::io(self.address.to_string()))?;
+        stream.set_nodelay(true).map_err(Error::io(self.address.to_string()))?;
         Channel::open(stream, self.key.clone()).map_err(|e| self.lost(&e))
     }
 
@@ -62,7 +63,7 @@ impl Client {
     /// Runs one command and prints its answer.
     pub fn execute(mut self, line: &str) -> Result<()> {
         let answer = whole(self.ask(line)?);
-        io::stdout().write_all(answer.as_bytes()).map_err(Error::io("stdout"))?;
+        io::stdout().write_all(shown(&answer).as_bytes()).map_err(Error::io("stdout"))?;
         if is_error(&answer) { Err(Error::Refused("the command failed".into())) } else { Ok(()) }
     }
 
@@ -70,7 +71,9 @@ impl Client {
     pub fn run(mut self) -> Result<()> {
         if !io::stdin().is_terminal() {
             return filter::run(|line| match self.ask(line)? {
-                error if is_error(&error) => Err(Error::Refused(error[ERROR.len()..].trim_end().to_owned())),
+                error if is_error(&error) => {
+                    Err(Error::Refused(shown(error[ERROR.len()..].trim_end()).into_owned()))
+                }
                 answer => Ok(Some(answer)),
             });
         }

@@ -2,16 +2,17 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::console::whole;
+use crate::console::{shown, whole};
 use crate::error::{Error, Result};
 
 /// Hands every line of stdin to `execute` and prints what it answers, until it answers nothing.
 /// Fails in the end when a command did.
-pub fn run(execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+pub fn run(mut execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+    let execute = |line: &str| Ok(execute(line)?.map(|answer| shown(&answer).into_owned()));
     run_on(execute, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
 }
 
-fn run_on(
+pub fn run_on(
     mut execute: impl FnMut(&str) -> Result<Option<String>>,
     commands: impl BufRead,
     mut answers: impl Write,

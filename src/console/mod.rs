@@ -3,10 +3,14 @@
 
 mod client;
 mod filter;
+pub mod probe;
 mod prompt;
 mod server;
 mod wire;
 
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -50,4 +54,22 @@ fn whole(mut answer: String) -> String {
         answer.push('\n');
     }
     answer
+}
+
+/// An answer as stdout shows it.
+fn shown(answer: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { harmless(answer).into() } else { answer.into() }
+}
+
+/// A text without what a terminal would obey: it may hold a stranger's login.
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => harmless.push(c),
+            c if c.is_control() => drop(write!(harmless, "\\x{:02x}", u32::from(c))),
+            c => harmless.push(c),
+        }
+    }
+    harmless
 }

@@ -14,7 +14,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 use secrecy::zeroize::Zeroizing;
 
-use crate::console::whole;
+use crate::console::{shown, whole};
 use crate::error::{Error, Result};
 use crate::lua::{complete, takes_secret};
 
@@ -47,7 +47,7 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
         }
         match execute(&line) {
             Ok(Some(answer)) => {
-                io::stdout().write_all(whole(answer).as_bytes()).map_err(Error::io("stdout"))?;
+                io::stdout().write_all(shown(&whole(answer)).as_bytes()).map_err(Error::io("stdout"))?;
             }
             Ok(None) => return Ok(()),
             Err(e) => return Err(e),
@@ -67,7 +67,7 @@ impl Completer for Names {
 }
 
 /// Where the name at the end of `text` begins, and the functions that begin like it.
-fn candidates(text: &str) -> (usize, Vec<String>) {
+pub fn candidates(text: &str) -> (usize, Vec<String>) {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let name = text.trim_end_matches(is_name).len();
     (name, complete(&text[name..]))

@@ -208,6 +208,7 @@ impl Inner {
     /// Answers commands until the client is lost.
     fn serve(&self, number: usize, stream: StdStream, key: Key) -> Lost {
         let run = || -> std::result::Result<(), Lost> {
+            stream.set_nodelay(true)?;
             let mut channel = Channel::open(stream, key)?;
             loop {
                 let line = channel.read(PATIENCE)?;

@@ -56,7 +56,6 @@ impl Channel {
     /// Exchanges the random bytes. It makes no difference which side is which.
     pub fn open(stream: TcpStream, key: Key) -> Result<Channel, Lost> {
         let ours = crypto::new_nonce().map_err(|e| Lost::Io(io::Error::other(e.to_string())))?;
-        stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         let mut channel = Channel { stream, key, reading: [0; NONCE], writing: [0; NONCE] };
         channel.stream.write_all(&ours)?;

@@ -105,9 +105,13 @@ impl Patterns {
     pub fn load(path: &Path) -> Result<Patterns> {
         let read = fs::read_to_string(path).map_err(Error::io(path));
         let text = read.map_err(|e| Error::Config(e.to_string()))?;
-        let rules = parse_file(&text)
-            .map_err(|complaint| Error::Config(format!("{}: {complaint}", path.display())))?;
-        Ok(Patterns { path: path.to_path_buf(), rules, compiled: OnceLock::new() })
+        Patterns::parse_file(path, &text)
+            .map_err(|complaint| Error::Config(format!("{}: {complaint}", path.display())))
+    }
+
+    /// The patterns of a file with this text, or what is wrong with it.
+    pub fn parse_file(path: &Path, text: &str) -> std::result::Result<Patterns, String> {
+        Ok(Patterns { path: path.to_path_buf(), rules: parse_file(text)?, compiled: OnceLock::new() })
     }
 
     /// Compiles the patterns, if that was not done. Those that can't be compiled are named in the log
@@ -207,13 +211,11 @@ fn compile(text: &str, any_case: bool) -> Option<Vec<(Hir, Regex)>> {
         // states, which makes them slower than what does without.
         builder.unicode(unicode).case_insensitive(any_case).dfa_size_limit(0).build().ok()
     };
-    match split(&hir) {
-        Some(branches) => branches
-            .into_iter()
-            .map(|branch| build(&branch.to_string()).map(|regex| (branch, regex)))
-            .collect(),
-        None => Some(vec![(hir, build(text)?)]),
-    }
+    let split = split(&hir).and_then(|branches| {
+        branches.into_iter().map(|branch| build(&branch.to_string()).map(|regex| (branch, regex))).collect()
+    });
+    // Printed, a pattern with flags of its own may be one that can't be compiled.
+    split.or_else(|| Some(vec![(hir, build(text)?)]))
 }
 
 /// The branches of a pattern that begins with a long list of alternatives, `(Bot|Crawler|…)/(\d+)`.

@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroize;
 use tiny_http::Method;
 
 use crate::http::handlers::Reaction;
-use crate::http::request::{Chunks, Framing, Head, MALFORMED, Refusal, find_end};
+use crate::http::request::{Chunks, Framing, Head, Refusal, find_end};
 use crate::http::response::{Answer, Manner, Printer};
 use crate::http::routes::Target;
 use crate::http::site::Site;
@@ -88,7 +88,7 @@ enum State {
 }
 
 /// What is to come of a body.
-enum Content {
+pub enum Content {
     Length(usize),
     Chunked(Chunks),
 }
@@ -219,10 +219,6 @@ impl Connection {
 
     /// Reads a head, once it is whole.
     fn head(&mut self, bytes: &[u8], desk: &mut Desk, out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
-        // No method begins so: it may be TLS, whose client should not wait for an answer until it is late.
-        if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
-            return Err(MALFORMED);
-        }
         let Some(end) = find_end(bytes, &mut self.scanned, desk.site.limits.head)? else { return Ok(None) };
         self.scanned = 0;
         let (head, rest) = bytes.split_at(end);
@@ -337,6 +333,11 @@ impl Connection {
         Some(self.since + time)
     }
 
+    /// Bytes that it keeps for later.
+    pub fn held(&self) -> usize {
+        self.input.capacity()
+    }
+
     /// Whether no request has begun.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Handshake | State::Idle)
@@ -354,20 +355,21 @@ impl Connection {
 }
 
 /// How far a body has come: the bytes used, and the whole of it once it is there.
-struct Progress<'a> {
-    used: usize,
-    body: Option<Cow<'a, [u8]>>,
+pub struct Progress<'a> {
+    pub used: usize,
+    pub body: Option<Cow<'a, [u8]>>,
 }
 
 impl Content {
-    fn new(framing: Framing) -> Content {
+    pub fn new(framing: Framing) -> Content {
         match framing {
             Framing::Length(length) => Content::Length(length),
             Framing::Chunked => Content::Chunked(Chunks::default()),
         }
     }
 
-    fn take<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Progress<'a>, Refusal> {
+    /// Uses what it can of the bytes after those that it has used.
+    pub fn take<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Progress<'a>, Refusal> {
         match self {
             Content::Length(length) => {
                 let body = bytes.get(..*length);

@@ -30,6 +30,7 @@ use crate::unix::spawn;
 
 pub use listener::Opened;
 pub use site::Site;
+pub use web::probe;
 
 /// The running front.
 pub struct Front {

@@ -61,7 +61,7 @@ const fn refuse(status: u16, reason: &'static str) -> Refusal {
 }
 
 /// What breaks the rules in no way that has words of its own.
-pub const MALFORMED: Refusal = refuse(400, "Malformed request");
+const MALFORMED: Refusal = refuse(400, "Malformed request");
 const TARGET_TOO_LONG: Refusal = refuse(414, "Request target too long");
 const HEAD_TOO_LARGE: Refusal = refuse(431, "Request header fields too large");
 const BODY_TOO_LARGE: Refusal = refuse(413, "Request body too large");
@@ -70,6 +70,10 @@ const BODY_TOO_LARGE: Refusal = refuse(413, "Request body too large");
 /// `scanned` bytes were looked at before; they grow with each call, so that a head that comes byte
 /// by byte costs no more than one that comes whole.
 pub fn find_end(bytes: &[u8], scanned: &mut usize, limit: usize) -> Result<Option<usize>, Refusal> {
+    // No method begins so: it may be TLS, whose client should not wait for an answer until it is late.
+    if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
+        return Err(MALFORMED);
+    }
     let window = &bytes[..bytes.len().min(limit)];
     for at in memchr::memchr_iter(b'\n', &window[(*scanned).min(window.len())..]) {
         let line_end = *scanned + at;
@@ -320,7 +324,7 @@ impl Chunks {
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Refusal> {
     let window = &bytes[..bytes.len().min(MAX_CHUNK_LINE)];
     match memchr::memchr2(b'\n', b'\0', window) {
-        Some(at) if at > 0 && window[at - 1] == b'\r' && !window[..at - 1].contains(&b'\r') => {
+        Some(at) if window[..=at].ends_with(b"\r\n") && !window[..at - 1].contains(&b'\r') => {
             Ok(Some(&window[..at - 1]))
         }
         Some(_) => Err(refuse(400, "Malformed chunk")),
@@ -351,7 +355,8 @@ fn is_extension(text: &[u8]) -> bool {
     text.is_empty() || text.get(blanks) == Some(&b';') && !is_quoted && text.iter().all(is_text)
 }
 
-/// Whether a line of the trailer section is a field.
+/// Whether a line of the trailer section is a field (RFC 9112, section 5): what is none could be the
+/// start of another request for other readers.
 fn is_field(line: &[u8]) -> bool {
     let name = line.iter().take_while(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c));
     let length = name.count();

@@ -1,6 +1,8 @@
 //! A web thread: its poller, its clients and its mailbox. It never waits for anything but its
 //! poller; what others have for it, they leave in the mailbox.
 
+pub mod probe;
+
 use std::collections::HashMap;
 use std::io;
 use std::mem;

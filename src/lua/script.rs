@@ -35,7 +35,6 @@ impl Script {
     }
 
     /// A configuration that is in no file.
-    #[cfg(test)]
     pub fn of(text: &str) -> Script {
         Script {
             name: "test.conf".into(),

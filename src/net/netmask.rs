@@ -34,13 +34,14 @@ impl FromStr for Netmask {
 
     /// Reads `10.0.0.0/8`, `2001:db8::/32` or a lone address.
     fn from_str(text: &str) -> Result<Self, BadNetmask> {
-        let bad = |_| BadNetmask(text.to_owned());
-        match text.contains('/') {
-            true => text.parse::<IpNet>().map(|net| Netmask(net.trunc())).map_err(bad),
-            false => {
-                text.parse::<IpAddr>().map(|ip| Netmask(IpNet::from(ip))).map_err(|_| BadNetmask(text.into()))
-            }
-        }
+        let bad = || BadNetmask(text.to_owned());
+        let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
+        // Not as a whole: `ipnet` takes 010.0.0.0/8, which others read as 8.0.0.0/8.
+        let ip: IpAddr = ip.parse().map_err(|_| bad())?;
+        let Some(bits) = bits else { return Ok(Netmask(IpNet::from(ip))) };
+        let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
+        let bits = bits.parse().ok().filter(|_| is_number).ok_or_else(bad)?;
+        IpNet::new(ip, bits).map(|net| Netmask(net.trunc())).map_err(|_| bad())
     }
 }
 
@@ -161,6 +162,8 @@ mod tests {
             ("10.0.0.0/33", None),
             ("10.0.0.0/", None),
             ("10.0.0.0/-1", None),
+            ("10.0.0.0/+8", None),
+            ("010.0.0.0/8", None),
             ("10.0.0/8", None),
             ("foo", None),
             ("", None),

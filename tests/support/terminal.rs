@@ -63,6 +63,9 @@ impl Terminal {
     pub fn use_as_every_prompt(&mut self) {
         self.type_keys("6 * 7\r");
         self.wait_for("\n42\r\n");
+        // What the terminal would obey is shown instead.
+        self.type_keys("print('a\\27[2J\\155b')\r");
+        self.wait_for("\na\\x1b[2J\u{fffd}b\r\n");
         // A name is completed, and what takes no arguments is closed.
         self.type_keys("showVer\t\r");
         self.wait_for(concat!("\ntrackalert ", env!("CARGO_PKG_VERSION"), "\r\n"));

@@ -18,7 +18,7 @@ impl Patterns {
     }
 
     fn of(text: &str) -> Patterns {
-        Patterns { path: "x.yaml".into(), rules: parse_file(text).unwrap(), compiled: OnceLock::new() }
+        Patterns::parse_file(Path::new("x.yaml"), text).unwrap()
     }
 }
 
@@ -86,6 +86,7 @@ fn a_long_list_of_alternatives_matches_what_the_whole_pattern_does() {
         (format!("({others}Fire|FireFox|^Fox)"), true),
         (format!("(Fox|{others}(?:Fire)?Fox)(/)?"), true),
         (format!("(?:{others}Fire|FireFox)"), false),
+        (format!("({others}Fire|FireFox|Fox)(?u:/(\\d+)|)"), false),
         (format!("({others}Fire|(Fire)Fox)"), false),
         (format!("^({others}Fire|Fox)"), false),
         ("(Fire|Fox)".into(), false),

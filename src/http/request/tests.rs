@@ -20,6 +20,8 @@ fn a_head_is_read_or_refused() {
         ("GET /x http/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /x y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /?x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET\r\n\r\n", 400),
         ("GET /x HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
         ("GET /x HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
@@ -134,6 +136,9 @@ fn malformed_chunks_are_refused() {
         ("0\r\n: a\r\n", 400),
         ("0\r\nA : b\r\n", 400),
         ("0\r\nA: b\r\n c\r\n", 400),
+        ("5\r\0hello\r\n", 400),
+        ("0\r\n\r\0", 400),
+        ("0\r\na: \x7f\r\n", 400),
     ] {
         assert_eq!(Chunks::default().take(body.as_bytes(), 100).unwrap_err().status, status, "{body:?}");
     }
