@@ -33,6 +33,7 @@ impl Draft {
         let state = run_config(&shared, Role::Config, Some(&script))?;
         let config = state.config();
         config.check()?;
+        limit_memory(&state, &config, &script)?;
         warn(&config, &shared);
         let dispatch = prepare_webhooks(&config, &shared)?;
         Ok(Draft { config, shared, script, state, dispatch })
@@ -48,7 +49,6 @@ impl Draft {
         let Draft { config, shared, script, state, dispatch } = self;
         let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
         state.become_console()?;
-        state.limit_memory(config.lua_memory)?;
         Ok(Generation { config, shared, pools, state, dispatch: Some(dispatch) })
     }
 }
@@ -113,6 +113,11 @@ pub fn load_devices(options: &Options) -> Result<Devices> {
 /// Makes a state; what fails in it is the configuration's fault.
 pub fn run_config(shared: &Arc<Shared>, role: Role, script: Option<&Script>) -> Result<State> {
     State::new(shared.clone(), role, script).map_err(|e| blame(script, &e))
+}
+
+/// Holds a state to the memory that its configuration allows.
+pub fn limit_memory(state: &State, config: &Config, script: &Script) -> Result<()> {
+    state.limit_memory(config.lua_memory).map_err(|e| blame(Some(script), &e))
 }
 
 /// The error of a configuration, which names the file even where Lua does not.

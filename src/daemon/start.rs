@@ -11,7 +11,7 @@ use crate::cli::{Options, default_config};
 use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
-use crate::daemon::generation::{Draft, load_devices, prepare_webhooks, run_config};
+use crate::daemon::generation::{Draft, limit_memory, load_devices, prepare_webhooks, run_config};
 use crate::error::{Error, Result};
 use crate::http::{self, Front};
 use crate::logger::notice;
@@ -85,7 +85,7 @@ pub fn check(options: &Options) -> Result<()> {
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
     prepare_webhooks(&config, &shared)?;
-    run_config(&shared, Role::Worker, Some(&script)).map(drop)
+    limit_memory(&run_config(&shared, Role::Worker, Some(&script))?, &config, &script)
 }
 
 /// A state for commands, with the configuration if there is one.

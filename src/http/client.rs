@@ -60,6 +60,8 @@ pub struct Client {
     is_shut: bool,
     /// Whether the connection still has input to use, held back until its answers are sent.
     is_full: bool,
+    /// Whether the web thread has noted that it is to work again.
+    pub is_noted: bool,
     _guest: Guest,
 }
 
@@ -77,6 +79,7 @@ impl Client {
             is_read_closed: false,
             is_shut: false,
             is_full: false,
+            is_noted: false,
             _guest: guest,
         }
     }
@@ -124,7 +127,8 @@ impl Client {
             if !buffers.output.is_empty() {
                 // Its turn to send comes when the others have been read: a peer on this machine that
                 // is woken by each answer would take the processor for each.
-                self.keep(buffers, desk.now);
+                self.unsent_since = desk.now;
+                self.unsent.append(&mut buffers.output);
                 return Ok(Fate::Again);
             }
         }
@@ -159,19 +163,12 @@ impl Client {
     fn send(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<()> {
         // There may be unsent bytes when Lua made an answer while the client did not read those before.
         if !self.has_unsent() {
+            self.unsent_since = now;
             let sent = self.wire.write(&buffers.output)?;
             buffers.output.drain(..sent);
         }
-        self.keep(buffers, now);
-        Ok(())
-    }
-
-    /// Keeps what is in the output buffer until it can be sent.
-    fn keep(&mut self, buffers: &mut Buffers, now: Instant) {
-        if !self.has_unsent() {
-            self.unsent_since = now;
-        }
         self.unsent.append(&mut buffers.output);
+        Ok(())
     }
 
     /// Whether nothing is left to send.

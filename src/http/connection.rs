@@ -52,9 +52,7 @@ pub struct Connection {
 /// What is left of a head goes with the connection.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.awaits_head() {
-            self.input.zeroize();
-        }
+        self.input.zeroize();
     }
 }
 
@@ -134,11 +132,7 @@ impl Connection {
         let bytes = if stored.is_empty() {
             &mut *fresh
         } else {
-            if self.awaits_head() {
-                join(&mut stored, fresh);
-            } else {
-                stored.extend_from_slice(fresh);
-            }
+            join(&mut stored, fresh);
             &mut stored
         };
         let mut used = 0;
@@ -153,24 +147,15 @@ impl Connection {
         };
         if stored.is_empty() {
             self.input = fresh[used..].to_vec();
-            if self.awaits_head() {
-                fresh[used..].zeroize();
-            }
+            fresh[used..].zeroize();
         } else {
             let left = stored.len() - used;
             stored.copy_within(used.., 0);
-            if self.awaits_head() {
-                stored[left..].zeroize();
-            }
+            stored[left..].zeroize();
             stored.truncate(left);
             self.input = stored;
         }
         is_full
-    }
-
-    /// Whether what is kept is a part of a head, which may hold a password.
-    fn awaits_head(&self) -> bool {
-        matches!(self.state, State::Idle | State::Head | State::Waiting(_))
     }
 
     /// One step: how many bytes it used, or nothing when it needs more of them.

@@ -23,6 +23,9 @@ use crate::worker::Pools;
 /// How often wrong passwords of one address are logged: guessing must not fill the log.
 const PASSWORD_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Characters of a path that a line about a wrong password has.
+const PATH: usize = 100;
+
 /// What requests are served from.
 pub struct Site {
     pub shared: Arc<Shared>,
@@ -45,7 +48,8 @@ impl Site {
         routes::open(self, head).inspect_err(|answer| {
             if answer.status == 401 {
                 self.shared.stats.metrics.auth_failures.inc();
-                let path = head.path;
+                // It is kept, for each of many addresses.
+                let path: String = head.path.chars().take(PATH).collect();
                 let line = format!(
                     "WforceWebserver: HTTP(S) Request \"{path}\" from {peer}: Web Authentication failed"
                 );

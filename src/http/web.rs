@@ -116,6 +116,7 @@ impl Web {
     /// Serves until it is told to stop and nothing is under way any more.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
+        let mut turn = Vec::new();
         let mut next_sweep = Instant::now() + SWEEP;
         while !self.is_done() {
             let now = Instant::now();
@@ -139,8 +140,12 @@ impl Web {
                     }),
                 }
             }
-            for token in mem::take(&mut self.again) {
-                self.with(token, now, Client::work);
+            mem::swap(&mut self.again, &mut turn);
+            for token in turn.drain(..) {
+                self.with(token, now, |client, desk, buffers| {
+                    client.is_noted = false;
+                    client.work(desk, buffers)
+                });
             }
             // A thread that always finds more to do keeps its processor for milliseconds, which the
             // clients of the others feel when there are more threads than processors.
@@ -212,6 +217,7 @@ impl Web {
         let work = AssertUnwindSafe(|| work(client, &mut desk, &mut self.buffers));
         match catch_unwind(work).unwrap_or(Fate::Gone) {
             Fate::Waits => {}
+            Fate::Again if mem::replace(&mut client.is_noted, true) => {}
             Fate::Again => self.again.push(token),
             Fate::Gone => {
                 // Closing the socket takes it from the poller as well.

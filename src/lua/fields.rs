@@ -34,8 +34,10 @@ pub fn pointer<T>(value: &T) -> LightUserData {
 /// Errors of Lua (no memory) leave these functions by unwinding or by a jump, so nothing in them
 /// may need to be dropped. The results and three more fit into what Lua guarantees: 20 places.
 unsafe extern "C-unwind" fn push_login(state: *mut lua_State) -> c_int {
-    // SAFETY: the prelude alone calls this, with what `pointer` made of a login that lives.
+    // SAFETY: the prelude calls this with what `pointer` made of a login that lives. A policy that gets
+    // hold of it by `debug` may pass other pointers, as it may to `ffi`.
     unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TLIGHTUSERDATA);
         let login: &LoginTuple = &*ffi::lua_touserdata(state, 1).cast();
         ffi::lua_pushnumber(state, login.t);
         push_text(state, login.login());
@@ -47,18 +49,19 @@ unsafe extern "C-unwind" fn push_login(state: *mut lua_State) -> c_int {
         push_text(state, login.device_id());
         push_text(state, login.session_id());
         push_text(state, login.fail_type());
-        push_pairs(state, login.attrs().filter_map(one));
+        push_singles(state, || login.attrs());
         push_lists(state, login.attrs());
-        push_pairs(state, login.device_attrs());
+        push_pairs(state, login.device_attrs().count(), login.device_attrs());
     }
     13
 }
 
 unsafe extern "C-unwind" fn push_attributes(state: *mut lua_State) -> c_int {
-    // SAFETY: the prelude alone calls this, with what `pointer` made of attributes that live.
+    // SAFETY: as above, for attributes.
     unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TLIGHTUSERDATA);
         let attrs: &Attributes = &*ffi::lua_touserdata(state, 1).cast();
-        push_pairs(state, attrs.iter().filter_map(one));
+        push_singles(state, || attrs.iter());
         push_lists(state, attrs.iter());
     }
     2
@@ -69,18 +72,29 @@ unsafe fn push_text(state: *mut lua_State, text: &str) {
     unsafe { ffi::lua_pushlstring_(state, text.as_ptr().cast(), text.len()) };
 }
 
-/// An attribute with one value.
-fn one<'a>((name, value): (&'a str, Value<'a>)) -> Option<(&'a str, &'a str)> {
-    match value {
-        Value::One(text) => Some((name, text)),
-        Value::Many(_) => None,
-    }
+/// The attributes with one value.
+unsafe fn push_singles<'a, I: Iterator<Item = (&'a str, Value<'a>)>>(
+    state: *mut lua_State,
+    attrs: impl Fn() -> I,
+) {
+    let singles = || {
+        attrs().filter_map(|(name, value)| match value {
+            Value::One(text) => Some((name, text)),
+            Value::Many(_) => None,
+        })
+    };
+    // SAFETY: as for `push_pairs`.
+    unsafe { push_pairs(state, singles().count(), singles()) };
 }
 
-unsafe fn push_pairs<'a>(state: *mut lua_State, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+unsafe fn push_pairs<'a>(
+    state: *mut lua_State,
+    count: usize,
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) {
     // SAFETY: the table is where it was pushed. The caller has room for three values.
     unsafe {
-        ffi::lua_createtable(state, 0, size(pairs.size_hint().1.unwrap_or(0)));
+        ffi::lua_createtable(state, 0, size(count));
         for (name, value) in pairs {
             push_text(state, name);
             push_text(state, value);

@@ -44,6 +44,8 @@ pub struct Running<'a> {
 
 impl Interruptible {
     pub fn new(lua: &Lua) -> Result<Interruptible> {
+        // The finalizers of the state before, made for want of memory as well, may have said so again.
+        EXHAUSTED.set(false);
         // SAFETY: `this_state` keeps to Lua's rules for a C function: it pushes one value.
         let this_state = unsafe { lua.create_c_function(this_state)? };
         let LightUserData(state) = this_state.call(())?;

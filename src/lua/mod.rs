@@ -128,9 +128,13 @@ impl State {
         Ok(result?)
     }
 
-    /// From now on, what the state runs fails once it has this many KiB.
+    /// From now on, what the state runs fails once it has this many KiB. A configuration that keeps
+    /// more to begin with is an error.
     pub fn limit_memory(&self, kib: usize) -> Result<()> {
         self.memory.set(kib);
+        if self.is_exhausted() {
+            return Err(Error::Config("it keeps more memory than setLuaMemoryLimit allows".into()));
+        }
         Ok(api::prelude(&self.lua, "limit_memory")?.call(kib)?)
     }
 

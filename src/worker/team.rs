@@ -2,7 +2,7 @@
 //! its own Lua state.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +45,8 @@ pub struct Team {
 thread_local! {
     /// The state of this thread, made before its first job.
     static OWN: RefCell<Option<Own>> = const { RefCell::new(None) };
+    /// The number of this thread among those of its pool, from 1.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
 
 /// What a thread has of its own.
@@ -126,8 +128,10 @@ impl Team {
 
     /// Makes the state of the thread that calls this.
     fn make(&self) -> Result<Own> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        unix::name_thread(&format!("{}-{number}", self.crew.name));
+        if NUMBER.get() == 0 {
+            NUMBER.set(self.numbers.fetch_add(1, Ordering::Relaxed) + 1);
+            unix::name_thread(&format!("{}-{}", self.crew.name, NUMBER.get()));
+        }
         let (seat, script) = (self.seats.take(), &self.crew.script);
         if let Some(limit) = script.limit() {
             self.seats.begin(&seat, Instant::now(), limit, What::Configuration);

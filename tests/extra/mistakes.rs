@@ -51,6 +51,11 @@ fn every_mistake_is_named_with_its_line() {
     lines[9] = "assert(getGeoIP2DB('City'):lookupCountry(newCA('81.2.69.160')) == 'GB')";
     let output = check(&lines);
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    // What the whole of a configuration does wrong has no line.
+    lines[9] = "setLuaMemoryLimit(16) kept = string.rep('x', 2e7)";
+    let output = check(&lines);
+    let message = "trackalert: x.conf: it keeps more memory than setLuaMemoryLimit allows\n";
+    assert_eq!((output.status, output.stderr.as_str()), (78, message));
     for (number, mistake, message) in MISTAKES {
         let mut lines = GOOD;
         lines[number - 1] = mistake;
