@@ -13,7 +13,7 @@ UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api doc pages policy audit bench install build-tools check-tools
+.PHONY: all build run check fmt lint test api doc pages policy audit bench chaos install build-tools check-tools
 
 all: build
 
@@ -75,6 +75,12 @@ audit:
 # Ours and the original in turn; see tests/bench/bench --help.
 bench: build check-tools
 	tests/bench/bench
+
+# A million reports under every kind of trouble, or CHAOS_REPORTS; see tests/soak/chaos --help.
+CHAOS_REPORTS ?= 1000000
+
+chaos: build
+	tests/soak/chaos --reports $(CHAOS_REPORTS)
 
 install: build
 	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
