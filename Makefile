@@ -13,7 +13,7 @@ UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api doc pages policy audit bench chaos install build-tools check-tools
+.PHONY: all build run check fmt lint test api doc pages policy audit bench soak chaos install build-tools check-tools
 
 all: build
 
@@ -75,6 +75,12 @@ audit:
 # Ours and the original in turn; see tests/bench/bench --help.
 bench: build check-tools
 	tests/bench/bench
+
+# Half an hour of everything at once, or SOAK_MINUTES of it; see tests/soak/soak --help.
+SOAK_MINUTES ?= 30
+
+soak: build check-tools
+	tests/soak/soak --minutes $(SOAK_MINUTES)
 
 # A million reports under every kind of trouble, or CHAOS_REPORTS; see tests/soak/chaos --help.
 CHAOS_REPORTS ?= 1000000

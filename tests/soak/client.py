@@ -21,8 +21,8 @@ def request(method, path, body=b"", fields="", version="1.1", password=PASSWORD)
 class Client:
     """A connection, inside TLS if there is a context for it."""
 
-    def __init__(self, port, tls=None, source="127.0.0.1", timeout=TIMEOUT):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
+    def __init__(self, port, tls=None, host="127.0.0.1", source="127.0.0.1", timeout=TIMEOUT):
+        self.socket = socket.create_connection((host, port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
         if tls:
