@@ -150,6 +150,7 @@ impl Daemon {
             let now = Instant::now();
             if tick.is_due(now) {
                 self.look_after_pools(now);
+                self.front.tidy();
                 self.current.shared.webhooks.watch(now);
             }
             if slot.is_due(now) {
