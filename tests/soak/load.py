@@ -247,7 +247,8 @@ def bad(load, rng):
         (post(b"{}", password="Authorization: Basic d3Jvbmc6d3Jvbmc=\r\n"), 401), (post(b"{}", password=""), 401),
         (post(b"{"), 400), (post(b'{"remote":"nowhere"}'), 400), (post(b'{"login":5}'), 400), (post(b"[" * 1000), 400),
         (post(b" " * 70_000), 413), (request("GET", "/command/report"), 405), (request("GET", "/nosuch"), 404),
-        (post(b"{}", "Host: two\r\n"), 400), (post(b"{}", CHUNKED), 400), (post(b"{}", "A: " + "b" * 70_000 + "\r\n"), 431),
+        (post(b"{}", "Host: two\r\n"), 400), (post(b"{}", CHUNKED), 400),
+        (post(b"{}", "A: " + "b" * 70_000 + "\r\n"), 431),
         (request("GET", "/livez", version="2.0"), 505), (rng.randbytes(300).replace(b"\n", b" ") + b"\r\n\r\n", 400),
     ]:
         with Client(load.port, source=f"127.2.{rng.randrange(256)}.{rng.randrange(1, 255)}") as client:
@@ -339,7 +340,7 @@ def console_stranger(load, rng):
 KINDS = [
     (kept, 0.2), (kept, 0.2), (kept_tls, 0.1), (short, 0.02), (short_tls, 0.1), (new_devices, 0.2),
     (slow_writer, 0.2), (slow_reader, 2), (never_reader, 10), (never_ends, 0.5), (leaves, 0.02), (leaves, 0.02),
-    (breaks_handshake, 0.1), (idle, 1), (endpoints, 0.1), (scrapes, 0.2), (bad, 0.5), (waits_for_leave, 0.2), (chunked, 0.5),
-    (hooks, 0.2), (failing, 0.3), (endless, 5), (stuck, 20), (console_command, 1), (kept_console, 3),
+    (breaks_handshake, 0.1), (idle, 1), (endpoints, 0.1), (scrapes, 0.2), (bad, 0.5), (waits_for_leave, 0.2),
+    (chunked, 0.5), (hooks, 0.2), (failing, 0.3), (endless, 5), (stuck, 20), (console_command, 1), (kept_console, 3),
     (console_stranger, 2),
 ]
