@@ -15,8 +15,8 @@ USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api doc pages policy audit bench fuzz install build-tools \
-    check-tools
+.PHONY: all build run check fmt lint test api doc pages policy audit bench fuzz soak chaos install \
+    build-tools check-tools
 
 all: build
 
@@ -97,6 +97,18 @@ fuzz: build-tools
 	    $(FUZZ) $$target $$new tests/fuzz/corpus/$$corpus -- -dict=tests/fuzz/dictionaries/$$corpus \
 	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit 1; \
 	done
+
+# Half an hour of everything at once, or SOAK_MINUTES of it; see tests/soak/soak --help.
+SOAK_MINUTES ?= 30
+
+soak: build check-tools
+	tests/soak/soak --minutes $(SOAK_MINUTES)
+
+# A million reports under every kind of trouble, or CHAOS_REPORTS; see tests/soak/chaos --help.
+CHAOS_REPORTS ?= 1000000
+
+chaos: build
+	tests/soak/chaos --reports $(CHAOS_REPORTS)
 
 install: build
 	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(USERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7

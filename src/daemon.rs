@@ -38,7 +38,7 @@ struct Daemon {
     current: Generation,
     /// Pools of earlier configurations, which finish what they were given.
     retired: Vec<Arc<Pools>>,
-    /// Whether more memory was needed than now.
+    /// Whether more memory may have been needed than now.
     has_spare_memory: bool,
     /// Whether a reload was asked for that has not begun.
     reloads: Arc<AtomicBool>,
@@ -156,6 +156,7 @@ impl Daemon {
             let now = Instant::now();
             if tick.is_due(now) {
                 self.look_after_pools(now);
+                self.front.tidy();
                 self.current.shared.watch(now);
             }
             if slot.is_due(now) {
@@ -169,6 +170,7 @@ impl Daemon {
             }
             if span.is_due(now) {
                 log_stats(&stats);
+                self.has_spare_memory = true;
             }
             if let Some(watchdog) = &mut watchdog
                 && watchdog.is_due(now)

@@ -91,7 +91,6 @@ impl Front {
         let listeners = self.door.watch(listeners)?;
         self.grow(&site, config.worker_threads)?;
         self.listeners = places;
-        self.leaving.retain(|worker| !worker.thread.is_finished());
         self.leaving.extend(self.web.drain(config.worker_threads..));
         // They know the site before the first client comes that is let in by it.
         self.tell_all(|| Message::Serve(site.clone()));
@@ -120,6 +119,11 @@ impl Front {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of what is left of web threads that have ended.
+    pub fn tidy(&mut self) {
+        self.leaving.retain(|worker| !worker.thread.is_finished());
     }
 
     /// Closes the listeners and lets the web threads finish what is under way.

@@ -12,7 +12,7 @@ use rlua::{Function, LightUserData, Lua, lua_State};
 use crate::error::Result;
 use crate::login::{Attributes, LoginTuple, Value};
 
-/// The function that takes a [`pointer`] to a [`LoginTuple`] and returns its fields but the address:
+/// The function that takes a [`pointer()`] to a [`LoginTuple`] and returns its fields but the address:
 /// `t`, `login`, `pwhash`, `success`, `policy_reject`, `tls`, `protocol`, `device_id`, `session_id`,
 /// `fail_type`, `attrs`, `attrs_mv`, `device_attrs`.
 pub fn of_login(lua: &Lua) -> Result<Function<'_>> {
@@ -20,7 +20,7 @@ pub fn of_login(lua: &Lua) -> Result<Function<'_>> {
     Ok(unsafe { lua.create_c_function(push_login)? })
 }
 
-/// The function that takes a [`pointer`] to [`Attributes`] and returns `attrs` and `attrs_mv`.
+/// The function that takes a [`pointer()`] to [`Attributes`] and returns `attrs` and `attrs_mv`.
 pub fn of_attributes(lua: &Lua) -> Result<Function<'_>> {
     // SAFETY: it keeps to Lua's rules for a C function, and to those of `push_attributes`.
     Ok(unsafe { lua.create_c_function(push_attributes)? })

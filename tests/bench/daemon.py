@@ -25,15 +25,16 @@ class Failed(Exception):
 class Daemon:
     """A daemon that runs until the end of a `with` block."""
 
-    def __init__(self, command, folder, report, listener=LISTENER):
+    def __init__(self, command, folder, report, options=("-s",), opening=LISTENER):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.name, self.output = Path(command[0]).name, folder / f"{self.port}.out"
-        config = folder / f"{self.port}.conf"
-        config.write_text(listener % self.port + report)
+        self.config = folder / f"{self.port}.conf"
+        self.opening = opening
+        self.write_config(report)
         start = time.monotonic()
         with self.output.open("wb") as output:
-            self.process = subprocess.Popen([*command, "-s", "-C", str(config)], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*command, *options, "-C", str(self.config)], stdin=subprocess.DEVNULL,
                                             stdout=output, stderr=subprocess.STDOUT)
         self.proc = Path(f"/proc/{self.process.pid}")
         try:
@@ -58,6 +59,12 @@ class Daemon:
             self.process.kill()
             self.process.wait()
         self.output.unlink()
+
+    def write_config(self, report):
+        """Changes the configuration, at once for whoever reads it."""
+        changed = self.config.with_suffix(".new")
+        changed.write_text(self.opening % self.port + report)
+        changed.rename(self.config)
 
     def check(self):
         if self.process.poll() is not None:

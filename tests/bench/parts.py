@@ -171,6 +171,6 @@ def starts(command, folder, config):
         raise Failed("the configuration has another listener")
     times = []
     for _ in range(STARTS):
-        with Daemon(command, folder, "", config) as daemon:
+        with Daemon(command, folder, "", opening=config) as daemon:
             times.append(daemon.ready_ms)
     return statistics.median(times)

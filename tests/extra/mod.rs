@@ -2,6 +2,8 @@
 
 /// Lua that fails, panics or never returns.
 mod bad_lua;
+/// Reports under reloads, signals and clients that break off.
+mod chaos;
 /// What clients say of themselves, parsed by protocol.
 mod device;
 /// Clients that mean no good, or do none.

@@ -239,3 +239,19 @@ fn webhooks_that_wait_are_delivered_by_the_configuration_that_queued_them() {
     assert!(failures.iter().all(|line| line.contains("connection refused")), "{failures:?}");
     assert!(failures.len() >= 2 && sink.requests().is_empty(), "{failures:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn web_threads_that_end_leave_nothing_open() {
+    let one = format!("{SERVER}setNumWorkerThreads(1)");
+    let daemon = Trackalert::start_with(Folder::new(), &one, Command::new(PROGRAM));
+    let count = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = count();
+    assert!(daemon.reload(&format!("{SERVER}setNumWorkerThreads(4)")));
+    let mut clients: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/livez").status, 200));
+    assert!(daemon.reload(&one));
+    assert!(count() > before + 8, "clients keep their threads");
+    drop(clients);
+    wait_for("their threads and what these had open", || (count() == before).then_some(()));
+}

@@ -1,5 +1,6 @@
 //! What is shipped beside the program: the configuration and the systemd protocol.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -56,7 +57,11 @@ fn systemd_hears_of_the_start_the_work_and_the_end() {
     let hear = |wanted: &str| {
         let mut message = [0; 1000];
         loop {
-            let length = systemd.recv(&mut message).unwrap_or_else(|e| panic!("no {wanted}: {e}"));
+            let length = match systemd.recv(&mut message) {
+                // With a time-out it is not resumed when the process was stopped and goes on.
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                length => length.unwrap_or_else(|e| panic!("no {wanted}: {e}")),
+            };
             if message[..length].starts_with(wanted.as_bytes()) {
                 return;
             }
