@@ -11,7 +11,8 @@ use nix::unistd::{
 };
 
 use crate::error::{Error, Result};
-use crate::unix::{protect_memory, system};
+use crate::unix::limits::protect_memory;
+use crate::unix::system;
 
 /// A user as `setUser` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
