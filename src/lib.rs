@@ -63,8 +63,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let hint = if matches!(e, Error::Usage(_)) { "\nTry trackalert -h." } else { "" };
+            let message = e.to_string();
+            let message = console::shown(&message, &io::stderr());
             // There is nowhere else to say it.
-            let _ = writeln!(io::stderr(), "trackalert: {e}{hint}");
+            let _ = writeln!(io::stderr(), "trackalert: {message}{hint}");
             ExitCode::from(e.status())
         }
     }

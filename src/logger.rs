@@ -58,7 +58,7 @@ pub fn init(settings: Settings) -> Result<()> {
     let has_out = settings.stdout && !(syslog.is_there() && is_journal());
     let Settings { level, stamped, .. } = settings;
     let out = has_out.then(|| Out { to: Box::new(io::stdout()), level, stamped });
-    let logger = Logger(Writer::start(Sink { syslog: Some(syslog), out })?);
+    let logger = Logger(Writer::start(Sink { syslog, out })?);
     log::set_boxed_logger(Box::new(logger)).map_err(|e| Error::Refused(e.to_string()))?;
     set_verbose(is_verbose());
     Ok(())

@@ -63,7 +63,7 @@ impl Client {
     /// Runs one command and prints its answer.
     pub fn execute(mut self, line: &str) -> Result<()> {
         let answer = whole(self.ask(line)?);
-        io::stdout().write_all(shown(&answer).as_bytes()).map_err(Error::io("stdout"))?;
+        io::stdout().write_all(shown(&answer, &io::stdout()).as_bytes()).map_err(Error::io("stdout"))?;
         if is_error(&answer) { Err(Error::Refused("the command failed".into())) } else { Ok(()) }
     }
 
@@ -71,9 +71,7 @@ impl Client {
     pub fn run(mut self) -> Result<()> {
         if !io::stdin().is_terminal() {
             return filter::run(|line| match self.ask(line)? {
-                error if is_error(&error) => {
-                    Err(Error::Refused(shown(error[ERROR.len()..].trim_end()).into_owned()))
-                }
+                error if is_error(&error) => Err(Error::Refused(error[ERROR.len()..].trim_end().into())),
                 answer => Ok(Some(answer)),
             });
         }

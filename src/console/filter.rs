@@ -8,7 +8,10 @@ use crate::error::{Error, Result};
 /// Hands every line of stdin to `execute` and prints what it answers, until it answers nothing.
 /// Fails in the end when a command did.
 pub fn run(mut execute: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
-    let execute = |line: &str| Ok(execute(line)?.map(|answer| shown(&answer).into_owned()));
+    let execute = |line: &str| match execute(line) {
+        Ok(answer) => Ok(answer.map(|answer| shown(&answer, &io::stdout()).into_owned())),
+        Err(e) => Err(Error::Refused(shown(&e.to_string(), &io::stderr()).into_owned())),
+    };
     run_on(execute, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
 }
 

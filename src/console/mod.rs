@@ -10,7 +10,7 @@ mod wire;
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -56,9 +56,9 @@ fn whole(mut answer: String) -> String {
     answer
 }
 
-/// An answer as stdout shows it.
-fn shown(answer: &str) -> Cow<'_, str> {
-    if io::stdout().is_terminal() { harmless(answer).into() } else { answer.into() }
+/// A text, be it an answer or an error, as it goes to a stream: what reads a pipe gets all of it.
+pub fn shown<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
+    if stream.is_terminal() { harmless(text).into() } else { text.into() }
 }
 
 /// A text without what a terminal would obey: it may hold a stranger's login.

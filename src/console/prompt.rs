@@ -47,7 +47,9 @@ pub fn run(history: &Path, mut execute: impl FnMut(&str) -> Result<Option<String
         }
         match execute(&line) {
             Ok(Some(answer)) => {
-                io::stdout().write_all(shown(&whole(answer)).as_bytes()).map_err(Error::io("stdout"))?;
+                let answer = whole(answer);
+                let answer = shown(&answer, &io::stdout());
+                io::stdout().write_all(answer.as_bytes()).map_err(Error::io("stdout"))?;
             }
             Ok(None) => return Ok(()),
             Err(e) => return Err(e),

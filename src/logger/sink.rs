@@ -48,7 +48,7 @@ impl Entry {
 
 /// Where lines go.
 pub struct Sink {
-    pub syslog: Option<Syslog>,
+    pub syslog: Syslog,
     pub out: Option<Out>,
 }
 
@@ -62,10 +62,11 @@ pub struct Out {
 }
 
 impl Sink {
-    /// A sink without syslog.
+    /// A sink where there is no syslog daemon.
     #[cfg(test)]
     pub fn to(to: Box<dyn Write + Send>) -> Sink {
-        Sink { syslog: None, out: Some(Out { to, level: None, stamped: false }) }
+        let syslog = Syslog::at("/nonexistent/log", Facility::LOG_DAEMON);
+        Sink { syslog, out: Some(Out { to, level: None, stamped: false }) }
     }
 
     /// Writes lines, as far as they are taken.
@@ -73,9 +74,7 @@ impl Sink {
         if let Some(out) = &mut self.out {
             out.write(entries);
         }
-        if let Some(syslog) = &mut self.syslog {
-            entries.iter().for_each(|entry| syslog.send(entry));
-        }
+        entries.iter().for_each(|entry| self.syslog.send(entry));
     }
 }
 

@@ -1,15 +1,18 @@
 //! Who the daemon is once it need not be root any more: users and groups by name or number, and the
 //! one way there, after which there is none back.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt;
 
 use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
+    Gid, Group, Uid, User, geteuid, getgrouplist, getgroups, getresgid, getresuid, setgroups, setresgid,
+    setresuid,
 };
 
 use crate::error::{Error, Result};
-use crate::unix::{protect_memory, system};
+use crate::unix::limits::protect_memory;
+use crate::unix::system;
 
 /// A user as `setUser` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +82,12 @@ impl Identity {
     /// Becomes it, in all threads and for good. Capabilities go with root; threads that are started
     /// from now on have none, even if the process was started with some as this user.
     pub fn assume(&self) -> Result<()> {
-        if geteuid().is_root() {
-            match &self.name {
-                Some(name) => initgroups(name, self.gid).map_err(system("initgroups"))?,
-                None => setgroups(&[self.gid]).map_err(system("setgroups"))?,
-            }
+        let groups = if geteuid().is_root() { Some(self.groups()?) } else { None };
+        if let Some(groups) = &groups {
+            setgroups(groups).map_err(system("setgroups"))?;
             setresgid(self.gid, self.gid, self.gid).map_err(system("setresgid"))?;
             setresuid(self.uid, self.uid, self.uid).map_err(system("setresuid"))?;
-        } else if !self.is_current()? {
+        } else if !self.is_had(&Held::now()?, None) {
             return Err(Error::Config(format!(
                 "setUser(name): only root can become {self}, and the daemon was started as user {}",
                 geteuid()
@@ -95,21 +96,56 @@ impl Identity {
         drop_capabilities()?;
         // A change of the user may have undone it.
         protect_memory()?;
-        if self.is_current()? {
+        if self.is_had(&Held::now()?, groups.as_deref()) {
             Ok(())
         } else {
             Err(Error::Refused(format!("the system did not make it {self}")))
         }
     }
 
-    /// Whether the process is it, with no way back.
-    fn is_current(&self) -> Result<bool> {
+    /// The supplementary groups that root gives it; its own is one.
+    fn groups(&self) -> Result<Vec<Gid>> {
+        match &self.name {
+            Some(name) => getgrouplist(name, self.gid).map_err(system("group database")),
+            None => Ok(vec![self.gid]),
+        }
+    }
+
+    /// Whether a process that holds this is it, with no way back. One that was root has these
+    /// supplementary groups. Whoever starts another may give it groups as they like, but for one
+    /// that was asked for.
+    fn is_had(&self, held: &Held, groups: Option<&[Gid]>) -> bool {
+        let is_user = held.users == [self.uid; 3];
+        let is_group = held.groups == [self.gid; 3];
+        match groups {
+            Some(groups) => is_user && is_group && numbers(&held.more) == numbers(groups),
+            None => is_user && (is_group || !self.is_group_named),
+        }
+    }
+}
+
+/// The users and groups of the process: real, effective and saved, and the supplementary ones.
+struct Held {
+    users: [Uid; 3],
+    groups: [Gid; 3],
+    more: Vec<Gid>,
+}
+
+impl Held {
+    fn now() -> Result<Held> {
         let user = getresuid().map_err(system("getresuid"))?;
         let group = getresgid().map_err(system("getresgid"))?;
-        let is_group = [group.real, group.effective, group.saved] == [self.gid; 3];
-        let needs_group = self.is_group_named || user.effective.is_root();
-        Ok([user.real, user.effective, user.saved] == [self.uid; 3] && (is_group || !needs_group))
+        Ok(Held {
+            users: [user.real, user.effective, user.saved],
+            groups: [group.real, group.effective, group.saved],
+            more: getgroups().map_err(system("getgroups"))?,
+        })
     }
+}
+
+/// Groups as a set.
+fn numbers(groups: &[Gid]) -> BTreeSet<u32> {
+    groups.iter().map(|group| group.as_raw()).collect()
 }
 
 impl fmt::Display for Identity {
@@ -118,15 +154,15 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Gives up every capability. The bounding set may stay: without new privileges nothing can be got
-/// from it.
+/// Gives up every capability. What is empty is left alone, because a service manager that left none
+/// may also have forbidden to change them. The bounding set may stay: without new privileges nothing
+/// can be got from it.
 #[cfg(target_os = "linux")]
 fn drop_capabilities() -> Result<()> {
     use caps::CapSet::{Ambient, Effective, Inheritable, Permitted};
     for set in [Ambient, Inheritable, Effective, Permitted] {
-        let is_empty =
-            caps::clear(None, set).is_ok() && caps::read(None, set).is_ok_and(|set| set.is_empty());
-        if !is_empty {
+        let is_empty = || caps::read(None, set).is_ok_and(|set| set.is_empty());
+        if !is_empty() && (caps::clear(None, set).is_err() || !is_empty()) {
             return Err(Error::Refused("the capabilities of root can't be given up".into()));
         }
     }
@@ -178,5 +214,30 @@ mod tests {
         let error = Identity::new(&nameless, None).unwrap_err();
         let expected = "setUser(name): user 54321 has no name, so setGroup() is needed";
         assert_eq!((error.to_string().as_str(), error.status()), (expected, 78));
+    }
+
+    #[test]
+    fn one_that_was_root_has_no_user_and_no_group_left_but_its_own() {
+        let group = Gid::from_raw;
+        let user = Account::find("54321").unwrap();
+        let identity = Identity::new(&user, Some(group(54322))).unwrap();
+        let unnamed = Identity { is_group_named: false, ..identity.clone() };
+        let (uid, gid, root) = (user.uid, group(54322), Uid::from_raw(0));
+        for (users, groups, more, after_root, as_started) in [
+            ([uid; 3], [gid; 3], vec![gid], true, true),
+            ([uid; 3], [gid; 3], vec![gid, gid], true, true),
+            ([uid; 3], [gid; 3], vec![], false, true),
+            ([uid; 3], [gid; 3], vec![gid, group(0)], false, true),
+            ([uid; 3], [gid, gid, group(0)], vec![gid], false, false),
+            ([uid, uid, root], [gid; 3], vec![gid], false, false),
+            ([root; 3], [gid; 3], vec![gid], false, false),
+        ] {
+            let held = Held { users, groups, more };
+            let case = format!("{users:?} {groups:?} {:?}", held.more);
+            assert_eq!(identity.is_had(&held, Some(&[gid])), after_root, "{case}");
+            assert_eq!(unnamed.is_had(&held, Some(&[gid])), after_root, "no setGroup: {case}");
+            assert_eq!(identity.is_had(&held, None), as_started, "{case}");
+            assert_eq!(unnamed.is_had(&held, None), users == [uid; 3], "no setGroup: {case}");
+        }
     }
 }

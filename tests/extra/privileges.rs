@@ -78,19 +78,6 @@ fn low_port() -> Option<String> {
     (first.trim().parse::<u32>().unwrap() > 84).then(|| format!("127.{}.{b}.1:84", a | 1))
 }
 
-impl Site {
-    /// Has the daemon read another configuration, and gives what it says of that.
-    fn reload(&self, config: &str) -> String {
-        let daemon = &self.daemon;
-        let count = daemon.count_lines("reloaded");
-        daemon.folder.write("trackalert.conf", config);
-        daemon.signal(Signal::SIGHUP);
-        wait_for("the reload", || {
-            daemon.lines().into_iter().filter(|line| line.contains("reloaded")).nth(count)
-        })
-    }
-}
-
 #[test]
 fn root_is_given_up_when_everything_is_open() {
     if !geteuid().is_root() {
@@ -127,18 +114,18 @@ fn root_is_given_up_when_everything_is_open() {
     assert_eq!(site.execute("showACL()").stdout, "127.0.0.0/8\n");
 
     // What only root may read or open stays out of reach, and nothing changes.
-    let refused = site.reload(&config);
+    let refused = daemon.reload_with(&config);
     assert!(refused.contains(&format!("server.key: permission denied for user {}", own.0)), "{refused}");
     set_mode(&made.key, 0o644);
-    assert_eq!(site.reload(&config), "reloaded");
+    assert_eq!(daemon.reload_with(&config), "reloaded");
     if low.is_some() {
         let more = format!("{config}addListener('127.0.0.1:83', false)");
-        let refused = site.reload(&more);
+        let refused = daemon.reload_with(&more);
         let reason = format!("listener 127.0.0.1:83: permission denied for user {}", own.0);
         assert!(refused.contains(&reason), "{refused}");
     }
     for other in ["", "setUser('daemon')", &format!("setUser('{USER}') setGroup('daemon')")] {
-        let refused = site.reload(&config.replace(&format!("setUser('{USER}')"), other));
+        let refused = daemon.reload_with(&config.replace(&format!("setUser('{USER}')"), other));
         assert!(refused.ends_with("say other than at the start, so this needs a restart"), "{refused}");
     }
     assert_eq!(daemon.get("/livez").status, 200);

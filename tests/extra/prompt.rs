@@ -1,7 +1,8 @@
-//! The Lua prompt on a terminal.
+//! The Lua prompt, and errors, on a terminal.
 
+use crate::support::console::Site;
 use crate::support::http::Client;
-use crate::support::terminal::Terminal;
+use crate::support::terminal::{Stream, Terminal, run_on};
 use crate::support::{Folder, SERVER};
 
 fn start() -> (Folder, Terminal) {
@@ -48,4 +49,24 @@ fn shutdown_at_the_prompt_ends_it() {
     terminal.type_keys("shutdown()\r");
     let status = terminal.wait();
     assert!(status.success() && terminal.echoes());
+}
+
+#[test]
+fn no_error_makes_a_terminal_obey() {
+    let (folder, site) = (Folder::new(), Site::start(""));
+    let config = folder.write("x.conf", SERVER);
+    let bad = folder.write("bad.conf", "error('a\\27[2Jb', 0)");
+    let (config, bad, client) =
+        (config.to_str().unwrap(), bad.to_str().unwrap(), site.client.to_str().unwrap());
+    for (args, input) in [
+        (vec!["-C", config], "error('a\\27[2Jb', 0)\n"),
+        (vec!["-C", client, "-c"], "error('a\\27[2Jb', 0)\n"),
+        (vec!["-C", bad, "-t"], ""),
+    ] {
+        let (screen, _) = run_on(Stream::Stderr, &args, input);
+        assert!(screen.contains("a\\x1b[2Jb") && !screen.contains('\x1b'), "{args:?}: {screen:?}");
+        // Whatever shows the answers: a file of errors gets what they are.
+        let (_, errors) = run_on(Stream::Stdout, &args, input);
+        assert!(errors.contains("a\x1b[2Jb"), "{args:?}: {errors:?}");
+    }
 }

@@ -9,19 +9,6 @@ use crate::support::hook::{OK, Sink};
 use crate::support::http::Client;
 use crate::support::{Folder, Nobody, PROGRAM, SERVER, Trackalert, data, make_key, run, wait_for};
 
-impl Trackalert {
-    /// Has the daemon read another configuration, and waits until it has.
-    fn reload(&self, config: &str) -> bool {
-        let count = |text| self.count_lines(text);
-        let (good, bad) = (count("reloaded"), count("everything stays as it was"));
-        self.folder.write("trackalert.conf", config);
-        self.signal(Signal::SIGHUP);
-        // The line of a failure holds the word, too.
-        wait_for("the reload", || (count("reloaded") > good).then_some(()));
-        count("everything stays as it was") == bad
-    }
-}
-
 /// Two configurations that differ in nearly everything.
 fn variants() -> [String; 2] {
     let common = "addCustomStat('runs') setReportQueueSize(1000000)\n";
@@ -64,10 +51,10 @@ fn a_hundred_reloads_under_load_lose_nothing() {
             let mut memory = 0;
             for number in 1..=100 {
                 if number % 10 == 0 {
-                    assert!(!daemon.reload("setReport(oops)"), "a broken one");
+                    assert_ne!(daemon.reload_with("setReport(oops)"), "reloaded", "a broken one");
                     continue;
                 }
-                assert!(daemon.reload(&variants[number % 2]), "{:?}", daemon.lines());
+                assert_eq!(daemon.reload_with(&variants[number % 2]), "reloaded", "{:?}", daemon.lines());
                 let which = daemon.client().post("/command/which", "{}").json();
                 assert_eq!(which["r_attrs"]["which"], ["one", "other"][number % 2]);
                 if number == 41 {
@@ -130,7 +117,11 @@ fn everything_is_read_again() {
             "trackalert.conf:11: late".into(),
         ),
     ] {
-        assert!(!daemon.reload(&format!("{}{rest}", config(&new_key, "broken"))), "{rest}");
+        assert_ne!(
+            daemon.reload_with(&format!("{}{rest}", config(&new_key, "broken"))),
+            "reloaded",
+            "{rest}"
+        );
         daemon.wait_for_line(&problem);
     }
     assert!(!daemon.get("/metrics").text().contains("junk"));
@@ -141,7 +132,7 @@ fn everything_is_read_again() {
     std::fs::copy(data("country.mmdb"), daemon.folder.path("new")).unwrap();
     std::fs::rename(daemon.folder.path("new"), daemon.folder.path("x.mmdb")).unwrap();
     let more = format!("{}addListener('127.0.0.1:0', false)\n", config(&new_key, "new"));
-    assert!(daemon.reload(&more));
+    assert_eq!(daemon.reload_with(&more), "reloaded");
     report();
     daemon.wait_for_line("new: country=\"GB\"");
     assert_eq!((stats(&new_key).as_str(), stats(&old_key).as_str()), ("3 reports\n", ""));
@@ -151,11 +142,11 @@ fn everything_is_read_again() {
     assert_ne!(further, daemon.address);
     assert_eq!(Client::connect(further).get("/livez").status, 200);
 
-    assert!(daemon.reload(&config(&new_key, "last")));
+    assert_eq!(daemon.reload_with(&config(&new_key, "last")), "reloaded");
     wait_for("the listener's end", || std::net::TcpStream::connect(further).is_err().then_some(()));
     report();
     daemon.wait_for_line("last: ");
-    assert!(daemon.reload(&format!("{SERVER}setWebserverPassword('other')")));
+    assert_eq!(daemon.reload_with(&format!("{SERVER}setWebserverPassword('other')")), "reloaded");
     assert_eq!(daemon.report("{}").status, 401);
     assert_eq!(stats(&new_key), "", "the console is closed");
     daemon.stop();
@@ -179,7 +170,7 @@ fn what_was_accepted_is_run_by_the_policy_that_accepted_it() {
         daemon.report(&format!(r#"{{"login":"{login}"}}"#));
     }
     wait_for("the slow one", || daemon.folder.path("begun").exists().then_some(()));
-    assert!(daemon.reload(&policy("second")));
+    assert_eq!(daemon.reload_with(&policy("second")), "reloaded");
     daemon.report(r#"{"login":"new"}"#);
     daemon.wait_for_line("second: login=\"new\"");
     daemon.folder.write("go", "");
@@ -187,7 +178,7 @@ fn what_was_accepted_is_run_by_the_policy_that_accepted_it() {
     daemon.wait_for_line("first: login=\"queued\"");
     // The threads of the first policy end when their work is done.
     let threads = daemon.status("Threads");
-    assert!(daemon.reload(&policy("third")));
+    assert_eq!(daemon.reload_with(&policy("third")), "reloaded");
     wait_for("the end of old threads", || (daemon.status("Threads") <= threads).then_some(()));
     daemon.stop();
 }
@@ -232,7 +223,7 @@ fn webhooks_that_wait_are_delivered_by_the_configuration_that_queued_them() {
     daemon.report("{}");
     daemon.wait_for_line("webhook failed: ");
     let plain = format!("{SERVER}addCustomWebHook('hook', {{ url = '{}' }})", sink.url("/"));
-    assert!(daemon.reload(&plain));
+    assert_eq!(daemon.reload_with(&plain), "reloaded");
     wait_for("every attempt", || (daemon.metric("trackalert_webhook_queue_size") == 0).then_some(()));
     let log = daemon.stop();
     let failures: Vec<&String> = log.iter().filter(|line| line.starts_with("webhook failed: ")).collect();

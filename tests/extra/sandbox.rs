@@ -1,14 +1,18 @@
 //! What the systemd unit takes away, and that the program does all its work without it.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
 
 use crate::support::console::{address, client_config};
 use crate::support::hook::{OK, Sink};
 use crate::support::tls::{self, TlsServer};
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, data, make_key, output, run, skipped, wait_for};
+use crate::support::{
+    Folder, PROGRAM, SERVER, Trackalert, data, file, make_key, output, run, skipped, wait_for,
+};
 
 /// A file of the project.
 fn project(name: &str) -> PathBuf {
@@ -73,28 +77,52 @@ fn systemd_thinks_well_of_the_unit() {
     assert_eq!((verified.status, verified.stderr.as_str()), (0, ""), "{}", verified.stdout);
 }
 
-/// A command that runs the program with the system calls that the unit leaves it.
-fn confined(folder: &Folder) -> Option<Command> {
+/// A command that runs a program with the system calls that the unit leaves it.
+fn confined(folder: &Folder, program: &Path) -> Option<Command> {
     let unit = installed(folder);
-    let run = |python: &str, program: &str| {
+    // Others than the owner of the project's folder may have to read it.
+    let script = folder.write("confine.py", &file("support/confine.py"));
+    let run = |python: &str, program: &Path| {
         let mut command = Command::new(python);
-        command.arg(project("tests/support/confine.py")).arg(&unit).arg(program);
+        command.arg(&script).arg(&unit).arg(program);
         command
     };
-    let status = |python: &str| run(python, "/bin/true").status().ok()?.code();
+    let status = |python: &str| run(python, Path::new("/bin/true")).status().ok()?.code();
     let pythons = ["python3", "/usr/bin/python3"];
     let works = pythons.into_iter().find(|python| status(python) == Some(0));
     // It says so itself when something that it needs is not there.
     assert!(works.is_some() || pythons.iter().all(|python| matches!(status(python), None | Some(77))));
-    works.map(|python| run(python, PROGRAM))
+    if works.is_none() {
+        skipped("python3, libseccomp or systemd-analyze is not there");
+    }
+    works.map(|python| run(python, program))
+}
+
+#[test]
+fn the_user_that_it_is_may_be_named_inside() {
+    let folder = Folder::new();
+    std::fs::set_permissions(folder.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // As in the unit it never was root, whoever runs the test.
+    let user = if geteuid().is_root() { User::from_name("nobody") } else { User::from_uid(geteuid()) };
+    let user = user.unwrap().unwrap();
+    let program = folder.path("trackalert");
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    let Some(mut command) = confined(&folder, &program) else { return };
+    if geteuid().is_root() {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    let config = format!("{SERVER}setUser('{}')", user.name);
+    let daemon = Trackalert::start_with(folder, &config, command);
+    assert_eq!(daemon.status("Seccomp"), 2, "it is confined");
+    daemon.wait_for_line(&format!("running as user {}, group {}", user.uid, user.gid));
+    assert_eq!(daemon.report("{}").status, 200);
+    daemon.stop();
 }
 
 #[test]
 fn everything_works_inside() {
     let Some((folder, authority)) = tls::folder() else { return };
-    let Some(command) = confined(&folder) else {
-        return skipped("python3, libseccomp or systemd-analyze is not there");
-    };
+    let Some(command) = confined(&folder, Path::new(PROGRAM)) else { return };
     let (sink, key) = (Sink::start(|_| OK), make_key());
     let config = format!(
         "{SERVER}{key}controlSocket('127.0.0.1:0') addListener('127.0.0.1:0', true, 'server.pem', 'server.key')
@@ -132,9 +160,7 @@ fn everything_works_inside() {
         assert!(daemon.metric("process_open_fds") > 5);
         assert!(daemon.metric("process_start_time_seconds") > 1_700_000_000);
         assert_eq!(server.client().get("/livez").status, 200);
-        daemon.signal(Signal::SIGHUP);
-        wait_for("the reload", || (daemon.count_lines("reloaded") == round).then_some(()));
+        assert_eq!(daemon.reload(), "reloaded");
     }
-    assert_eq!(daemon.count_lines("not reloaded"), 0);
     server.daemon.stop();
 }

@@ -130,12 +130,9 @@ fn no_output_has_a_secret_in_it() {
     // A configuration that can't be parsed, right at a password, and the good one again.
     let broken = config.replace("'FirstPassw0rd'", "'LostPassw0rd");
     for (text, expected) in [(&broken, "unfinished string"), (&config, "reloaded")] {
-        let count = daemon.count_lines("reloaded");
-        let path = daemon.folder.write("trackalert.conf", text);
-        daemon.signal(Signal::SIGHUP);
-        wait_for("the reload", || (daemon.count_lines("reloaded") > count).then_some(()));
-        daemon.wait_for_line(expected);
-        let checked = run(&["-t", "-C", path.to_str().unwrap()], "");
+        let line = daemon.reload_with(text);
+        assert!(line.contains(expected), "{line}");
+        let checked = run(&["-t", "-C", daemon.folder.path("trackalert.conf").to_str().unwrap()], "");
         show(&mut shown, &(checked.stdout + &checked.stderr));
     }
     assert_eq!(report("FirstPassw0rd"), 200);

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
@@ -41,6 +40,14 @@ fn set(daemon: &Trackalert, offset: &str) {
     // Never half a file.
     let path = daemon.folder.write("clock.new", offset);
     std::fs::rename(path, daemon.folder.path("clock")).unwrap();
+}
+
+impl Trackalert {
+    /// Whether it stands still.
+    fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    }
 }
 
 #[test]
@@ -108,19 +115,26 @@ fn a_schedule_goes_by_the_clock_as_it_is() {
 
 #[test]
 fn a_process_that_stood_still_goes_on() {
+    // Long enough for what is served afterwards, on a machine that has other work too.
+    const DEADLINE: Duration = Duration::from_secs(3);
     let daemon = Trackalert::start(
-        "setHTTPLimits{ head_timeout = 0.5, body_timeout = 0.5, idle_timeout = 0.5 } setLuaTimeout(0.5)
+        "setHTTPLimits{ head_timeout = 3, body_timeout = 3, idle_timeout = 3 } setLuaTimeout(3)
         setReport(function(lt) infoLog('ran', { login = lt.login }) end)",
     );
     let mut waiting = daemon.client();
     waiting.send(&request("GET", "/livez", "")[..10]);
+    // Its deadline runs once it was accepted; the other connection is the one that asks.
+    let connections = || daemon.metric("trackalert_active_http_connections");
+    wait_for("the connection", || (connections() == 2).then_some(()));
     daemon.signal(Signal::SIGSTOP);
+    wait_for("the stop", || daemon.is_stopped().then_some(()));
+    let stopped = Instant::now();
     let mut clients: Vec<_> = (0..50).map(|_| daemon.client()).collect();
     clients
         .iter_mut()
         .for_each(|client| client.send(request("POST", "/command/report", r#"{"login":"still"}"#)));
-    // Longer than every deadline: this is the fault itself.
-    thread::sleep(Duration::from_millis(1500));
+    // The fault itself: that every deadline passes meanwhile.
+    wait_for("the deadline to pass", || (stopped.elapsed() > DEADLINE).then_some(()));
     daemon.signal(Signal::SIGCONT);
     for client in &mut clients {
         assert_eq!(client.reply().status, 200, "what came meanwhile is served");

@@ -1,8 +1,9 @@
 //! No file descriptors left.
 
-use super::console::{Console, shell};
+use crate::support::console::Site;
 use crate::support::hook::{OK, Sink};
 use crate::support::http::{Client, request};
+use crate::support::shell::shell;
 use crate::support::{Folder, SERVER, Trackalert, data, wait_for};
 
 #[test]
@@ -55,7 +56,7 @@ fn without_any_left_what_is_open_works_and_the_rest_comes_back() {
         data("city.mmdb"),
         sink.url("/")
     );
-    let console = Console::start(&config, "ulimit -n 128");
+    let console = Site::start_with(&config, shell("ulimit -n 128"));
     let daemon = &console.daemon;
     let mut client = daemon.client();
     let mut other = daemon.client();
@@ -70,15 +71,13 @@ fn without_any_left_what_is_open_works_and_the_rest_comes_back() {
         assert_eq!(other.post("/command/report", r#"{"login":"short"}"#).status, 200);
         daemon.wait_for_line("place: country=\"GB\" login=\"short\"");
         daemon.wait_for_line("webhook failed: ");
-        daemon.folder.write("trackalert.conf", &format!("{SERVER}newGeoIP2DB('x', '{}')", data("city.mmdb")));
-        daemon.signal(nix::sys::signal::Signal::SIGHUP);
-        daemon.wait_for_line("not reloaded, everything stays as it was: ");
+        let refused = daemon.reload_with(&format!("{SERVER}newGeoIP2DB('x', '{}')", data("city.mmdb")));
+        assert!(refused.contains("not reloaded, everything stays as it was: "), "{refused}");
         assert_eq!(client.post("/command/give", "{}").status, 200);
         assert_eq!(late.join().unwrap(), 200);
         command.join().unwrap();
     });
     sink.wait_for(1);
-    daemon.signal(nix::sys::signal::Signal::SIGHUP);
-    wait_for("the reload", || daemon.lines().iter().any(|line| line == "reloaded").then_some(()));
+    assert_eq!(daemon.reload(), "reloaded");
     console.daemon.stop();
 }

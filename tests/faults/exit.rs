@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::console::Console;
+use crate::support::console::Site;
 use crate::support::{Folder, SERVER, Trackalert, run};
 
 /// Ends within the run of a function; a report before it and one behind it are finished.
@@ -52,7 +52,7 @@ fn from_a_background_function_it_is_the_same() {
 
 #[test]
 fn from_the_console_the_client_is_answered() {
-    let console = Console::start(POLICY, "");
+    let console = Site::start(POLICY);
     let answer = console.ask("os.exit(3)");
     assert!(answer.contains("Error: os.exit(3): this call ends here"), "{answer}");
     expect_end(console.daemon, "");

@@ -3,36 +3,29 @@
 use std::fs::{self, OpenOptions};
 use std::process::Command;
 
-use nix::sys::signal::Signal;
-
-use super::console::Console;
+use crate::support::console::Site;
+use crate::support::shell::shell;
 use crate::support::tls::TlsServer;
-use crate::support::{Folder, PROGRAM, SERVER, Trackalert, data, wait_for};
+use crate::support::{Folder, PROGRAM, SERVER, Trackalert, data};
 
 impl Trackalert {
     /// Has it reload, which must fail with this message, and leave everything as it was.
     fn fail_to_reload(&self, message: &str) {
-        self.signal(Signal::SIGHUP);
-        self.wait_for_line(&format!("not reloaded, everything stays as it was: {message}"));
+        let refused = self.reload();
+        let expected = format!("not reloaded, everything stays as it was: {message}");
+        assert!(refused.contains(&expected), "{refused}");
         assert_eq!(self.report("{}").status, 200);
-    }
-
-    fn reload_well(&self) {
-        let reloads = || self.lines().iter().filter(|line| *line == "reloaded").count();
-        let before = reloads();
-        self.signal(Signal::SIGHUP);
-        wait_for("the reload", || (reloads() > before).then_some(()));
     }
 }
 
 #[test]
 fn a_database_that_is_cut_or_overwritten_in_place_is_used_as_it_was() {
-    let console = Console::start(
+    let console = Site::start_with(
         "newGeoIP2DB('x', 'x.mmdb')
         setCustomEndpoint('country', function()
             return true, { country = getGeoIP2DB('x'):lookupCountry(newCA('81.2.69.160')) }
         end)",
-        &format!("cp {} $(dirname \"$3\")/x.mmdb", data("city.mmdb")),
+        shell(&format!("cp {} $(dirname \"$3\")/x.mmdb", data("city.mmdb"))),
     );
     let daemon = &console.daemon;
     let country = || daemon.client().post("/command/country", "{}").json()["r_attrs"]["country"].clone();
@@ -47,7 +40,7 @@ fn a_database_that_is_cut_or_overwritten_in_place_is_used_as_it_was() {
         daemon.fail_to_reload("trackalert.conf:7: newGeoIP2DB(name, file): ");
     }
     fs::copy(data("city.mmdb"), daemon.folder.path("x.mmdb")).unwrap();
-    daemon.reload_well();
+    assert_eq!(daemon.reload(), "reloaded");
     assert_eq!(country(), "GB");
     console.daemon.stop();
 }
@@ -81,12 +74,11 @@ fn a_certificate_that_vanishes_leaves_the_old_one() {
         server.daemon.fail_to_reload("trackalert.conf:5: addListener(");
         assert!(server.daemon.wait_for_line(&format!("{file}: no such file")).contains("not reloaded"));
         fs::write(&path, &content[..content.len() / 2]).unwrap();
-        server.daemon.signal(Signal::SIGHUP);
-        wait_for("the second failure", || (server.daemon.count_lines("not reloaded") % 2 == 0).then_some(()));
+        server.daemon.fail_to_reload("");
         assert_eq!(get(), 200);
         fs::write(&path, content).unwrap();
     }
-    server.daemon.reload_well();
+    assert_eq!(server.daemon.reload(), "reloaded");
     assert_eq!(get(), 200);
     server.daemon.stop();
 }
@@ -102,12 +94,12 @@ fn a_configuration_that_can_not_be_read_leaves_the_old_one() {
     // A folder in its place can't be read by root either.
     fs::create_dir(&path).unwrap();
     daemon.fail_to_reload("configuration ");
-    wait_for("the second failure", || (daemon.count_lines("is a directory") == 1).then_some(()));
+    assert_eq!(daemon.count_lines("is a directory"), 1);
     fs::remove_dir(&path).unwrap();
     fs::write(&path, &content[..content.len() - 3]).unwrap();
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_line("'}' expected");
+    let refused = daemon.reload();
+    assert!(refused.contains("'}' expected"), "{refused}");
     fs::write(&path, content).unwrap();
-    daemon.reload_well();
+    assert_eq!(daemon.reload(), "reloaded");
     daemon.stop();
 }

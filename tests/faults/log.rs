@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::console::{shell, shell_with_mounts};
 use crate::support::http::Client;
+use crate::support::shell::{shell, shell_with_mounts};
 use crate::support::{Folder, PROGRAM, Running, SERVER, output, wait_for};
 
 /// A syslog daemon: what it was sent, line by line.

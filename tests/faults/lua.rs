@@ -1,5 +1,6 @@
 //! Policies that use up stack or memory, raise what is no message, or break what is around them.
 
+use crate::support::console::Site;
 use crate::support::http::request;
 use crate::support::{Trackalert, wait_for};
 
@@ -145,7 +146,7 @@ fn memory_without_end_costs_the_report_and_its_state() {
 
 #[test]
 fn the_console_survives_its_own_commands() {
-    let console = super::console::Console::start("setReport(function() end) setLuaMemoryLimit(32)", "");
+    let console = Site::start("setReport(function() end) setLuaMemoryLimit(32)");
     for (command, expected) in [
         ("local function f() return (string.gsub('x', 'x', f)) end f()", "stack overflow"),
         ("local function f() return coroutine.wrap(function() return f() end)() end f()", "C stack overflow"),

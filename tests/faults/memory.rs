@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::console::shell;
 use crate::support::http::{Client, request};
+use crate::support::shell::shell;
 use crate::support::{Folder, SERVER, Trackalert, wait_for};
 
 #[test]

@@ -5,8 +5,6 @@
 mod catalogue;
 /// The clock put forward and back, and a process that stands still.
 mod clock;
-/// A daemon with a console.
-mod console;
 /// No file descriptors left.
 mod descriptors;
 /// `os.exit` in a policy.

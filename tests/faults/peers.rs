@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::SockRef;
 
-use super::receivers::tail;
 use crate::support::http::{Client, connect, request};
 use crate::support::tls::TlsServer;
 use crate::support::{Trackalert, wait_for};
@@ -115,5 +114,5 @@ fn a_client_that_never_reads_is_not_read_from_and_cut_off() {
     });
     let served = daemon.metric("trackalert_commands_total{cmd=\"metrics\"}");
     assert!(served < REQUESTS as u64, "{served} answers were made although none was read");
-    assert!(daemon.status("VmRSS") < 100_000, "{} KiB: {}", daemon.status("VmRSS"), tail(&daemon));
+    assert!(daemon.status("VmRSS") < 100_000, "{} KiB: {}", daemon.status("VmRSS"), daemon.tail());
 }

@@ -7,15 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::console::shell_with_mounts;
 use crate::support::hook::{OK, Sink};
+use crate::support::shell::shell_with_mounts;
 use crate::support::{Folder, SERVER, Trackalert, skipped, wait_for};
-
-/// The last lines of the log, for who fails.
-pub fn tail(daemon: &Trackalert) -> String {
-    let lines = daemon.lines();
-    lines[lines.len().saturating_sub(10)..].join("\n")
-}
 
 /// A receiver that does with each connection what a test wants, until the test ends.
 struct Receiver {

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::console::shell;
 use crate::support::hook::{OK, Sink};
+use crate::support::shell::shell;
 use crate::support::{Folder, SERVER, Trackalert, output, run, wait_for};
 
 /// Leaves the daemon this many KiB of address space: too few for the stack of a further thread.

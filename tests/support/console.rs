@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
-use super::{Output, Trackalert, make_key, run};
+use super::{Folder, Output, PROGRAM, SERVER, Trackalert, make_key, run};
 
 /// A daemon with a console.
 pub struct Site {
@@ -14,9 +15,14 @@ pub struct Site {
 
 impl Site {
     pub fn start(config: &str) -> Site {
+        Site::start_with(config, Command::new(PROGRAM))
+    }
+
+    /// The same by a command that takes the program's options.
+    pub fn start_with(config: &str, command: Command) -> Site {
         let key = make_key();
-        let daemon = Trackalert::start(&format!("controlSocket('127.0.0.1:0')\n{key}{config}"));
-        Site::of(daemon, &key)
+        let config = format!("{SERVER}controlSocket('127.0.0.1:0')\n{key}{config}");
+        Site::of(Trackalert::start_with(Folder::new(), &config, command), &key)
     }
 
     /// A daemon that runs already, with the line of its key.
@@ -28,6 +34,12 @@ impl Site {
     /// Has the daemon run a command.
     pub fn execute(&self, command: &str) -> Output {
         run(&["-C", self.client.to_str().unwrap(), "-e", command], "")
+    }
+
+    /// What the command answers, and the error.
+    pub fn ask(&self, command: &str) -> String {
+        let output = self.execute(command);
+        output.stdout + &output.stderr
     }
 }
 

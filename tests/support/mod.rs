@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod console;
 pub mod hook;
 pub mod http;
+pub mod shell;
 pub mod terminal;
 pub mod tls;
 
@@ -240,6 +241,12 @@ impl Trackalert {
         self.lines().iter().filter(|line| line.contains(text)).count()
     }
 
+    /// The last lines of the log, for who fails.
+    pub fn tail(&self) -> String {
+        let lines = self.lines();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.address)
@@ -264,6 +271,22 @@ impl Trackalert {
 
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
+    }
+
+    /// Has it read its configuration again, and gives the line that says how that went: `reloaded`, or
+    /// why not.
+    pub fn reload(&self) -> String {
+        let count = self.count_lines("reloaded");
+        self.signal(Signal::SIGHUP);
+        wait_for("the reload", || {
+            self.lines().into_iter().filter(|line| line.contains("reloaded")).nth(count)
+        })
+    }
+
+    /// The same with another configuration.
+    pub fn reload_with(&self, config: &str) -> String {
+        self.folder.write("trackalert.conf", config);
+        self.reload()
     }
 
     /// Waits for its end.

@@ -11,6 +11,37 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::support::{PROGRAM, Running, wait_for};
 
+/// Which stream of the program a terminal shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Runs the program to its end with one stream on a terminal and the others on pipes. Gives what the
+/// terminal shows, and what comes from the other of stdout and stderr.
+pub fn run_on(stream: Stream, args: &[&str], input: &str) -> (String, String) {
+    let pty = openpty(None, None).unwrap();
+    let (mut other, side) = std::io::pipe().unwrap();
+    let (stdout, stderr) = match stream {
+        Stream::Stdout => (Stdio::from(pty.slave), Stdio::from(side)),
+        Stream::Stderr => (Stdio::from(side), Stdio::from(pty.slave)),
+    };
+    let (commands, mut typed) = std::io::pipe().unwrap();
+    typed.write_all(input.as_bytes()).unwrap();
+    drop(typed);
+    // Once the command is gone, the program alone holds the other sides.
+    let child =
+        Running::start(Command::new(PROGRAM).args(args).stdin(commands).stdout(stdout).stderr(stderr));
+    let mut screen = Vec::new();
+    // A terminal that nobody else has open ends with an error.
+    let _ = File::from(pty.master).read_to_end(&mut screen);
+    let mut rest = String::new();
+    other.read_to_string(&mut rest).unwrap();
+    drop(child);
+    (String::from_utf8(screen).unwrap(), rest)
+}
+
 /// The program on a terminal of its own.
 pub struct Terminal {
     child: Running,
