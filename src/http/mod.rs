@@ -18,8 +18,9 @@ mod target;
 mod web;
 mod wire;
 
+use std::num::NonZero;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use crate::config::{Config, Listener};
 use crate::error::{Error, Result};
@@ -89,9 +90,11 @@ impl Front {
     ) -> Result<()> {
         let places = listeners.iter().map(|opened| opened.place).collect();
         let listeners = self.door.watch(listeners)?;
-        self.grow(&site, config.worker_threads)?;
+        // They never wait, so that more of them than processors would only be in each other's way.
+        let threads = config.worker_threads.min(thread::available_parallelism().map_or(1, NonZero::get));
+        self.grow(&site, threads)?;
         self.listeners = places;
-        self.leaving.extend(self.web.drain(config.worker_threads..));
+        self.leaving.extend(self.web.drain(threads..));
         // They know the site before the first client comes that is let in by it.
         self.tell_all(|| Message::Serve(site.clone()));
         let mailboxes = self.web.iter().map(|worker| worker.mailbox.clone()).collect();

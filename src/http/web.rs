@@ -73,6 +73,13 @@ const WAKE: Token = Token(0);
 /// How often the deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(500);
 
+/// After how long a thread that always finds more to do lets others have its processor: left to itself
+/// it keeps it for milliseconds, which their clients feel where threads are more than processors.
+const TURN: Duration = Duration::from_micros(300);
+
+/// A wait of this length was sleep.
+const REST: Duration = Duration::from_micros(50);
+
 /// How long a request that has begun may take once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -117,6 +124,7 @@ impl Web {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
         let mut turn = Vec::new();
+        let mut awake_since = Instant::now();
         let mut next_sweep = Instant::now() + SWEEP;
         while !self.is_done() {
             let now = Instant::now();
@@ -130,7 +138,11 @@ impl Web {
             {
                 return log::error!("a web thread can't wait for its clients: {e}");
             }
+            let asked = now;
             let now = Instant::now();
+            if now >= asked + REST {
+                awake_since = now;
+            }
             for event in &events {
                 match event.token() {
                     WAKE => self.read_mail(now),
@@ -147,9 +159,10 @@ impl Web {
                     client.work(desk, buffers)
                 });
             }
-            // A thread that always finds more to do keeps its processor for milliseconds, which the
-            // clients of the others feel when there are more threads than processors.
-            thread::yield_now();
+            if now >= awake_since + TURN {
+                thread::yield_now();
+                awake_since = now;
+            }
             if now >= next_sweep {
                 next_sweep = now + SWEEP;
                 self.sweep(now);

@@ -158,7 +158,7 @@ def instructions(command, folder):
         subprocess.run([*control, "-i", "on"], check=True, capture_output=True)
         daemon.report(COUNTED)
         subprocess.run([*control, "-i", "off"], check=True, capture_output=True)
-    totals = re.search(r"^(?:totals|summary): (\d+)$", output.read_text(), re.MULTILINE)
+    totals = re.search(r"^totals: ([1-9]\d*)$", output.read_text(), re.MULTILINE)
     if not totals:
         raise Failed("callgrind counted nothing")
     print(f"ours      {int(totals[1]) / COUNTED:,.0f} for each report, of {COUNTED}")
