@@ -1,6 +1,8 @@
 //! Limits of the process, raised as far as it needs, and what it gives up: core dumps, new privileges,
 //! and that others look into its memory.
 
+use std::fs;
+
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use crate::error::Result;
@@ -20,14 +22,20 @@ pub fn raise_file_limit() -> u64 {
 /// is full, and beyond the end the process ends. Untouched, it is only address space.
 const LUA_STACK: u64 = 96 << 20;
 
-/// The same where address space is limited (`ulimit -v`, softlimit of daemontools).
+/// The same where address space is limited (`ulimit -v`, softlimit of daemontools), or counts as memory.
 const SMALL_LUA_STACK: u64 = 8 << 20;
 
 /// How much stack a thread that runs Lua gets, in bytes.
 pub fn lua_stack() -> usize {
     let space = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft);
-    let stack = if space == RLIM_INFINITY { LUA_STACK } else { SMALL_LUA_STACK };
-    usize::try_from(stack).unwrap_or(usize::MAX)
+    let is_ample = space == RLIM_INFINITY && !is_address_space_memory();
+    usize::try_from(if is_ample { LUA_STACK } else { SMALL_LUA_STACK }).unwrap_or(usize::MAX)
+}
+
+/// Whether the system grants no more address space than it has memory for: the mode 2 of
+/// `vm.overcommit_memory`, proc_sys_vm(5).
+fn is_address_space_memory() -> bool {
+    fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2")
 }
 
 /// Lets the stack of the main thread, which runs Lua as well, grow as large.
