@@ -180,6 +180,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the console listens, and for which key. One that nothing would encrypt is none.
+    pub fn console(&self) -> Option<(SocketAddr, Key)> {
+        self.control_socket.zip(self.key.clone())
+    }
+
     /// What only shows when the whole file has run.
     pub fn check(&self) -> Result<()> {
         self.identity()?;

@@ -1,6 +1,5 @@
 //! What a configuration makes of itself before any of it is in use: settings, Lua states, pools.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -11,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::http::{Opened, Site};
 use crate::logger::notice;
 use crate::lua::{Failure, Role, Script, State};
-use crate::net::crypto::Key;
 use crate::shared::Shared;
 use crate::unix;
 use crate::webhook::Dispatch;
@@ -39,11 +37,6 @@ impl Draft {
         Ok(Draft { config, shared, script, state, dispatch })
     }
 
-    /// Where a console is to listen, and for which key. One that nothing would encrypt is none.
-    pub fn console(&self) -> Option<(SocketAddr, Key)> {
-        console(&self.config)
-    }
-
     /// Starts the Lua threads, each of which runs the configuration as well.
     pub fn staff(self, earlier: Vec<Weak<Pools>>) -> Result<Generation> {
         let Draft { config, shared, script, state, dispatch } = self;
@@ -51,10 +44,6 @@ impl Draft {
         state.become_console()?;
         Ok(Generation { config, shared, pools, state, dispatch: Some(dispatch) })
     }
-}
-
-fn console(config: &Config) -> Option<(SocketAddr, Key)> {
-    config.control_socket.zip(config.key.clone())
 }
 
 /// What a configuration makes. Until it is put to use, it can be dropped without a trace.
@@ -83,11 +72,6 @@ impl Generation {
     /// What requests are served from.
     pub fn site(&self) -> Arc<Site> {
         Arc::new(Site::new(&self.config, self.shared.clone(), self.pools.clone()))
-    }
-
-    /// Where its console listens, and for which key.
-    pub fn console(&self) -> Option<(SocketAddr, Key)> {
-        console(&self.config)
     }
 
     /// Says who may connect, and where.

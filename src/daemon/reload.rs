@@ -67,7 +67,7 @@ impl Daemon {
 
     /// Opens the console's listener, if it is to be on another address.
     fn open_console(&self, next: &Generation) -> Result<Option<Server>> {
-        match (self.current.console(), next.console()) {
+        match (self.current.config.console(), next.config.console()) {
             (old, Some((address, key))) if old.as_ref().is_none_or(|(old, _)| *old != address) => {
                 Server::start(Listener::open(address)?, key, self.execute.clone()).map(Some)
             }
@@ -76,7 +76,7 @@ impl Daemon {
     }
 
     fn change_console(&mut self, next: &Generation, opened: Option<Server>) {
-        match (&self.console, next.console()) {
+        match (&self.console, next.config.console()) {
             (Some(console), Some((_, key))) if opened.is_none() => console.change_key(&key),
             _ => {
                 let old = mem::replace(&mut self.console, opened);

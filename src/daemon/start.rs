@@ -29,7 +29,7 @@ impl Daemon {
         let script = enter(&home)?;
         let draft = Draft::make(script, Shared::new(load_devices(options)?))?;
         let listeners = http::open(&draft.config.listeners, None)?;
-        let console = draft.console();
+        let console = draft.config.console();
         let console = console.map(|(address, key)| Listener::open(address).map(|listener| (listener, key)));
         let console = console.transpose()?;
         // What needs root is done. No client has been heard, and no other Lua state made.
