@@ -209,11 +209,13 @@ impl Daemon {
         self.retired.retain(|pools| Arc::strong_count(pools) > 1 || pools.unfinished() > 0);
         self.all_pools().for_each(|pools| pools.watch(now));
         let queued = self.current.pools.load().reports;
-        self.has_spare_memory |= self.retired.len() < retired || queued >= BACKLOG;
-        if self.has_spare_memory && queued < BACKLOG / 2 {
-            self.has_spare_memory = false;
+        let is_quiet = queued < BACKLOG / 2;
+        if self.has_spare_memory && is_quiet {
             unix::trim_memory();
         }
+        // The threads of a pool that was let go of just now free their Lua states before the next look.
+        let has_more = self.retired.len() < retired || queued >= BACKLOG;
+        self.has_spare_memory = has_more || self.has_spare_memory && !is_quiet;
     }
 
     fn unfinished(&self) -> usize {
