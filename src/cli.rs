@@ -18,6 +18,7 @@ pub enum Argument {
 
 /// An option of the command line.
 pub struct Opt {
+    /// May be empty.
     pub short: &'static str,
     pub long: &'static str,
     pub argument: Argument,
@@ -31,6 +32,11 @@ const fn flag(short: &'static str, long: &'static str, help: &'static str) -> Op
 
 const fn with(short: &'static str, long: &'static str, argument: &'static str, help: &'static str) -> Opt {
     Opt { short, long, argument: Argument::Must(argument), help }
+}
+
+/// An option that is too rare to have a letter.
+const fn long(long: &'static str, argument: &'static str, help: &'static str) -> Opt {
+    Opt { short: "", long, argument: Argument::Must(argument), help }
 }
 
 const fn may(short: &'static str, long: &'static str, argument: &'static str, help: &'static str) -> Opt {
@@ -51,6 +57,7 @@ pub static OPTIONS: &[Opt] = &[
     with("l", "loglevel", "NUMBER", "Log to stdout up to this level, from 0 to 7."),
     flag("v", "verbose", "Log more, and every report."),
     flag("t", "check-config", "Run the configuration without starting anything."),
+    long("repair-store", "FILE", "Save what can be saved of a damaged report store."),
     flag("V", "version", "Print the version."),
     flag("h", "help", "Describe the options."),
 ];
@@ -62,6 +69,8 @@ pub enum Action {
     Version,
     /// Run the configuration and start nothing.
     Check(Options),
+    /// Save what can be saved of a damaged report store.
+    Repair(PathBuf),
     /// Be the console of a running daemon.
     Console(Options),
     /// Have a running daemon run a command.
@@ -116,19 +125,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
         level: found.opt_str("loglevel").map(|text| level(&text)).transpose()?,
         verbose: found.opt_present("verbose"),
     };
+    let alone = ALONE.iter().find(|name| found.opt_present(name));
     let others = ["client", "execute", "daemon", "docker", "systemd", "pidfile"];
-    if found.opt_present("check-config")
-        && let Some(other) = others.iter().find(|other| found.opt_present(other))
+    if let Some(alone) = alone
+        && let Some(other) =
+            others.iter().chain(ALONE).find(|other| *other != alone && found.opt_present(other))
     {
-        return Err(Error::Usage(format!("--check-config starts nothing, so --{other} has no meaning")));
+        return Err(Error::Usage(format!("--{alone} starts nothing, so --{other} has no meaning")));
+    }
+    if found.opt_present("check-config") {
+        return Ok(Action::Check(options));
+    }
+    if let Some(file) = found.opt_str("repair-store") {
+        return Ok(Action::Repair(file.into()));
     }
     Ok(match found.opt_str("execute") {
-        _ if found.opt_present("check-config") => Action::Check(options),
         Some(command) => Action::Execute(options, command),
         None if found.opt_present("client") => Action::Console(options),
         None => Action::Serve(options),
     })
 }
+
+/// Options that say all of what is to be done.
+const ALONE: &[&str] = &["check-config", "repair-store"];
 
 /// The configuration: `-C FILE`, `-c FILE`, `-cFILE` and `--client FILE` all name it.
 fn config(found: &Matches) -> Result<Option<PathBuf>> {
@@ -257,6 +276,7 @@ mod tests {
         assert!(
             matches!(read("-t -R x").unwrap(), Action::Check(options) if options.regexes == Some(here.join("x")))
         );
+        assert_eq!(read("--repair-store x.db").unwrap(), Action::Repair("x.db".into()));
         assert_eq!(read("-V -s").unwrap(), Action::Version);
         assert_eq!(read("-s --help").unwrap(), Action::Help);
     }
@@ -274,6 +294,7 @@ mod tests {
             ("-c x -C y", "-c and -C both name a configuration", 2),
             ("-e", "-e: needs an argument", 2),
             ("-t -e x", "--check-config starts nothing, so --execute has no meaning", 2),
+            ("-d --repair-store x", "--repair-store starts nothing, so --daemon has no meaning", 2),
             ("-d -s", "-d runs in the background, -s and -D in the foreground", 2),
             ("-l abc", "Bad log level (abc) - must be an integer from 0 to 7", 1),
             ("-l 8", "Bad log level (8) - must be an integer from 0 to 7", 1),
@@ -292,7 +313,9 @@ mod tests {
                 Argument::May(name) => format!(" Op Ar {name}"),
                 Argument::No => String::new(),
             };
-            (format!("Fl {} , Fl -{}{argument}", option.short, option.long), option.help.to_owned())
+            let short =
+                if option.short.is_empty() { String::new() } else { format!("Fl {} , ", option.short) };
+            (format!("{short}Fl -{}{argument}", option.long), option.help.to_owned())
         };
         manual::check("trackalert.1", "Fl", OPTIONS.iter().map(entry));
     }
@@ -301,7 +324,8 @@ mod tests {
     fn the_usage_names_every_option() {
         let usage = usage();
         for option in OPTIONS {
-            assert!(usage.contains(&format!("-{}, --{}", option.short, option.long)), "{}", option.long);
+            let short = if option.short.is_empty() { "    ".into() } else { format!("-{}, ", option.short) };
+            assert!(usage.contains(&format!("{short}--{}", option.long)), "{}", option.long);
             assert!(
                 usage.split_whitespace().collect::<Vec<_>>().join(" ").contains(option.help),
                 "{}",

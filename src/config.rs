@@ -1,6 +1,8 @@
 //! What the configuration asks for, as plain data with its defaults. Lua fills it while the file
 //! runs; after that it is frozen and `daemon` starts what it describes.
 
+mod store;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use crate::net::crypto::Key;
 use crate::net::tls::ServerTls;
 use crate::outbound::Tls;
 use crate::unix::{Account, GroupId, Identity};
+
+pub use store::{ClickHouse, StorePlace, StoreSettings};
 
 /// The port of the console when `controlSocket` names none.
 pub const CONSOLE_PORT: u16 = 4004;
@@ -128,6 +132,8 @@ pub struct Config {
     pub webhooks: WebhookLimits,
     /// What outbound HTTPS trusts and shows.
     pub outbound: Tls,
+    /// The report store; without it, nothing is stored.
+    pub store: Option<StoreSettings>,
     /// Who the daemon is to be instead of root.
     pub user: Option<Account>,
     pub group: Option<GroupId>,
@@ -173,6 +179,7 @@ impl Default for Config {
             key: None,
             webhooks: WebhookLimits::default(),
             outbound: Tls::default(),
+            store: None,
             user: None,
             group: None,
         }

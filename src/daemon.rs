@@ -6,6 +6,7 @@ mod event;
 mod generation;
 mod reload;
 mod start;
+mod store;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -239,6 +240,8 @@ impl Daemon {
         }
         // There is no later for what is kept back now.
         self.current.shared.watch(Instant::now() + LAST_COMPLAINTS);
+        // What has not run by now does so at the next start.
+        self.current.shared.store().into_iter().for_each(|store| store.close());
         let left = webhooks.unfinished();
         if left > 0 {
             log::error!("{left} webhooks were not delivered");

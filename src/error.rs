@@ -28,6 +28,8 @@ pub enum Error {
     Unknown { what: &'static str, name: String },
     /// Something that can't be done in this state of affairs.
     Refused(String),
+    /// The report store can't answer or write, for this reason: go on without it.
+    Store(String),
     /// Lua has called `os.exit` with this status; the text says where.
     Exit(u8, String),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Error {
             }
             Error::Io(path, e) => write!(f, "{}: {}", path.display(), lower(e)),
             Error::Lua(e) => write!(f, "{e}"),
+            Error::Store(text) => write!(f, "store unavailable: {text}"),
             Error::Bad { what, value } => write!(f, "\"{value}\" is not {what}"),
             Error::Unknown { what, name } => write!(f, "no {what} named \"{name}\""),
         }

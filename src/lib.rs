@@ -4,7 +4,7 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, schedule, console > worker > lua > shared > webhook
+//! lib > daemon > http, schedule, console > worker > lua > shared > store, webhook
 //!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, unix > error
 //! ```
 //!
@@ -42,6 +42,7 @@ pub mod probe;
 mod schedule;
 mod shared;
 mod stats;
+mod store;
 mod unix;
 mod webhook;
 mod worker;
@@ -79,6 +80,7 @@ fn run(action: Action) -> Result<()> {
         Action::Help => print(&cli::usage()),
         Action::Version => print(&format!("{}\n", cli::version())),
         Action::Check(options) => daemon::check(&options),
+        Action::Repair(file) => print(&store::repair(&file)?),
         Action::Console(options) => daemon::connect(&options, &mut io::stdout())?.run(),
         Action::Execute(options, command) => daemon::connect(&options, &mut io::stderr())?.execute(&command),
         Action::Serve(options) => daemon::run(&options),

@@ -115,7 +115,7 @@ impl Policy {
 
     /// Calls its report function.
     pub fn report(&self, login: &LoginTuple) -> Result<(), String> {
-        self.0.report(login, Instant::now() + LIMIT).map_err(|e| Failure::new(&e).message)
+        self.0.report(login, None, Instant::now() + LIMIT).map_err(|e| Failure::new(&e).message)
     }
 
     /// Calls the function of a custom endpoint.

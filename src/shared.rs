@@ -18,6 +18,7 @@ use crate::logger::Limit;
 use crate::net::netmask::NetmaskGroup;
 use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
+use crate::store::Store;
 use crate::webhook::{Dispatch, Hook, Hooks, Settings, Webhooks};
 
 /// Console commands that the Lua threads keep.
@@ -53,6 +54,8 @@ pub struct Shared {
     commands: RwLock<Vec<Arc<str>>>,
     command_count: AtomicUsize,
     noticed: Mutex<HashSet<&'static str>>,
+    /// Of reports, if the configuration asks for one, once it is open.
+    store: OnceLock<Arc<dyn Store>>,
     /// With which status a policy wants the daemon to end, and where it said so.
     exit: Arc<OnceLock<(u8, String)>>,
 }
@@ -83,6 +86,7 @@ impl Shared {
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
+            store: OnceLock::new(),
             exit: Arc::default(),
         }
     }
@@ -211,6 +215,16 @@ impl Shared {
         let client = Client::new(hooks.has_https().then_some(&config.outbound), limits.deliveries())?;
         hooks.set(Settings { client, timeout: limits.timeout });
         Ok(Dispatch { limits, shares: hooks.len() > 1 })
+    }
+
+    /// The report store that the configuration asks for is open. The first one counts.
+    pub fn set_store(&self, store: Arc<dyn Store>) {
+        self.store.get_or_init(|| store);
+    }
+
+    /// The report store, if there is one.
+    pub fn store(&self) -> Option<Arc<dyn Store>> {
+        self.store.get().cloned()
     }
 
     /// Whether one more console command can be left for the Lua threads.

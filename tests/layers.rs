@@ -9,7 +9,7 @@ const ROWS: &[&[&str]] = &[
     &["net", "cron", "cli", "logger", "unix"],
     &["outbound"],
     &["login", "device", "config", "geoip", "stats"],
-    &["webhook"],
+    &["store", "webhook"],
     &["shared"],
     &["lua"],
     &["worker"],

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::cli::Options;
 use crate::config::{Ack, Config};
+use crate::daemon::store;
 use crate::device::{Devices, Patterns};
 use crate::error::{Error, Result};
 use crate::http::{Opened, Site};
@@ -33,8 +34,22 @@ impl Draft {
         config.check()?;
         limit_memory(&state, &config, &script)?;
         warn(&config, &shared);
+        store::check(&config, &shared)?;
         let dispatch = prepare_webhooks(&config, &shared)?;
         Ok(Draft { config, shared, script, state, dispatch })
+    }
+
+    /// Opens the report store, if the configuration asks for one.
+    pub fn open_store(&self) -> Result<()> {
+        store::open(&self.config, &self.shared)?.into_iter().for_each(|store| self.shared.set_store(store));
+        Ok(())
+    }
+
+    /// Goes on with the store of the configuration before, which must be the one that this one asks for.
+    pub fn keep_store(&self, before: &Generation) -> Result<()> {
+        store::check_same(&before.config, &self.config)?;
+        before.shared.store().into_iter().for_each(|store| self.shared.set_store(store));
+        Ok(())
     }
 
     /// Starts the Lua threads, each of which runs the configuration as well.
@@ -70,8 +85,9 @@ impl Generation {
     }
 
     /// What requests are served from.
-    pub fn site(&self) -> Arc<Site> {
-        Arc::new(Site::new(&self.config, self.shared.clone(), self.pools.clone()))
+    pub fn site(&self) -> Result<Arc<Site>> {
+        let intake = store::intake(&self.config, &self.shared)?;
+        Ok(Arc::new(Site::new(&self.config, self.shared.clone(), self.pools.clone(), intake)))
     }
 
     /// Says who may connect, and where.

@@ -46,16 +46,17 @@ impl Daemon {
         let script = enter(&self.home)?.within(LIMIT);
         let shared = self.current.shared.next(load_devices(&self.options)?);
         let earlier = self.all_pools().map(Arc::downgrade).collect();
-        let current = &self.current.config;
+        let current = &self.current;
         let mut next = interruptible(|| {
             let draft = Draft::make(script, shared)?;
-            check_user(current, &draft.config)?;
+            check_user(&current.config, &draft.config)?;
+            draft.keep_store(current)?;
             draft.staff(earlier)
         })?;
         let console = self.open_console(&next)?;
         let listeners = http::open(&next.config.listeners, Some(&self.front))?;
         next.announce(&listeners);
-        self.front.change(listeners, next.site(), &next.config, next.connections())?;
+        self.front.change(listeners, next.site()?, &next.config, next.connections())?;
         // Nothing fails from here on.
         next.dispatch_webhooks();
         self.timer.change(&next.config.scheduled, next.pools.clone());

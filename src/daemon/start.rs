@@ -12,6 +12,7 @@ use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
 use crate::daemon::generation::{Draft, limit_memory, load_devices, prepare_webhooks, run_config};
+use crate::daemon::store;
 use crate::error::{Error, Result};
 use crate::http::{self, Front};
 use crate::logger::notice;
@@ -36,6 +37,7 @@ impl Daemon {
         if let Some(identity) = draft.config.identity()? {
             give_up_root(&identity, &home)?;
         }
+        draft.open_store()?;
         let mut current = draft.staff(Vec::new())?;
         // Until here a signal ends the process at once: a configuration may take for ever.
         let (sender, events) = mpsc::channel();
@@ -46,9 +48,12 @@ impl Daemon {
         let console = console.transpose()?;
         current.announce(&listeners);
         current.dispatch_webhooks();
-        let front = Front::start(listeners, current.site(), &current.config, current.connections())?;
+        let front = Front::start(listeners, current.site()?, &current.config, current.connections())?;
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());
+        if let Some(store) = current.shared.store() {
+            store::run_pending(store, current.shared.clone(), current.pools.clone())?;
+        }
         Ok(Daemon {
             options: options.clone(),
             home,
@@ -84,6 +89,7 @@ pub fn check(options: &Options) -> Result<()> {
     let shared = Arc::<Shared>::default();
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
+    store::check(&config, &shared)?;
     prepare_webhooks(&config, &shared)?;
     limit_memory(&run_config(&shared, Role::Worker, Some(&script))?, &config, &script)
 }

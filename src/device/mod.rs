@@ -1,9 +1,11 @@
 //! What a client says of itself, as attributes that a policy can compare: `os.family`, `os.major` and
 //! so on. How that is read depends on the protocol of the login: User-Agents by patterns, the IDs of
-//! IMAP clients and the strings of mobile apps by their form.
+//! IMAP clients and the strings of mobile apps by their form. What of it tells devices apart is in
+//! `identity`.
 
 mod cache;
 mod filter;
+mod identity;
 mod imap;
 mod mobile;
 mod uap;
@@ -15,6 +17,7 @@ use compact_str::CompactString;
 
 use cache::Cache;
 
+pub use identity::identity;
 pub use uap::Patterns;
 
 /// Names, sorted, each with what is known: as `login::LoginTuple` holds them.
@@ -22,7 +25,7 @@ pub type Attributes = BTreeMap<CompactString, CompactString>;
 
 /// Bytes of a User-Agent that are looked at. Of 30 000 real ones none is longer, and one that is made
 /// to keep the patterns busy must not succeed.
-const LONGEST: usize = 512;
+pub const LONGEST: usize = 512;
 
 /// Parses what clients say of themselves.
 #[derive(Default)]
@@ -65,14 +68,14 @@ impl Devices {
 
     fn user_agent(&self, text: &str) -> Arc<Attributes> {
         let Some(patterns) = &self.patterns else { return self.nothing.clone() };
-        let text = cut(text);
+        let text = cut(text, LONGEST);
         self.cache.get_or_parse(text, || patterns.parse(text))
     }
 }
 
-/// The part of a User-Agent that is looked at.
-fn cut(text: &str) -> &str {
-    let mut end = LONGEST.min(text.len());
+/// The beginning of a text: at most so many bytes, without a part of a letter.
+pub fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -170,7 +173,7 @@ mod tests {
             ("x".repeat(LONGEST + 1), LONGEST),
             ("x".to_owned() + &"é".repeat(LONGEST), LONGEST - 1),
         ] {
-            assert_eq!(cut(&text).len(), length);
+            assert_eq!(cut(&text, LONGEST).len(), length);
         }
         let devices = Devices::new(Some(Patterns::example()));
         let far = "x".repeat(LONGEST) + " Firefox/1.0";

@@ -76,7 +76,7 @@ enum State {
     /// A part of a head has come.
     Head,
     /// A head has come, its body has not.
-    Body { target: Target, manner: Manner, content: Content },
+    Body { target: Target, delivery: Option<Box<[u8]>>, manner: Manner, content: Content },
     /// The rest of a body that nobody wants.
     Skip(usize),
     /// A Lua thread makes the answer.
@@ -182,8 +182,10 @@ impl Connection {
             State::Body { content, .. } => match content.take(bytes, desk.site.limits.body) {
                 Ok(Progress { used, body: None }) => (used > 0).then_some(used),
                 Ok(Progress { used, body: Some(body) }) => {
-                    if let State::Body { target, manner, .. } = mem::replace(&mut self.state, State::Idle) {
-                        self.run(&target, manner, &body, desk, out);
+                    let state = mem::replace(&mut self.state, State::Idle);
+                    if let State::Body { target, delivery, manner, .. } = state {
+                        let reaction = desk.site.run(&target, delivery, &body, &self.ticket);
+                        self.react(reaction, manner, desk, out);
                     }
                     Some(used)
                 }
@@ -222,7 +224,8 @@ impl Connection {
         if head.expects_continue && head.framing != Framing::Length(0) {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.enter(State::Body { target, manner, content: Content::new(head.framing) }, desk.now);
+        let (delivery, content) = (desk.site.delivery(&head), Content::new(head.framing));
+        self.enter(State::Body { target, delivery, manner, content }, desk.now);
         Ok(Some(end))
     }
 
@@ -251,8 +254,8 @@ impl Connection {
         used
     }
 
-    fn run(&mut self, target: &Target, manner: Manner, body: &[u8], desk: &mut Desk, out: &mut Vec<u8>) {
-        match desk.site.run(target, body, &self.ticket) {
+    fn react(&mut self, reaction: Reaction, manner: Manner, desk: &mut Desk, out: &mut Vec<u8>) {
+        match reaction {
             Reaction::Now(answer) => self.answer(&manner, &answer, desk, out),
             Reaction::Later => self.enter(State::Waiting(manner), desk.now),
         }

@@ -19,6 +19,8 @@ use crate::worker::{Job, Outcome, Reply};
 pub struct Call<'a> {
     pub site: &'a Site,
     pub body: &'a [u8],
+    /// What the sender calls this delivery of it.
+    pub delivery: Option<Box<[u8]>>,
     /// Where an answer that comes later goes.
     pub ticket: &'a Ticket,
 }
@@ -33,11 +35,15 @@ pub enum Reaction {
 /// Queues a report for the report function.
 pub fn report(call: &Call) -> Reaction {
     let login = match LoginTuple::from_json(call.body, SystemTime::now()) {
-        Ok(login) => Arc::new(login),
+        Ok(login) => login,
         Err(e) => return Reaction::Now(Answer::failure(400, &reason(&e))),
     };
+    if let Some(intake) = &call.site.intake {
+        return intake.take(call, login);
+    }
+    let login = Arc::new(login);
     let is_later = call.site.ack == Ack::Done;
-    let job = || Job::Report { login, reply: is_later.then(|| reply(call.ticket, reported)) };
+    let job = || Job::Report { login, before: None, reply: is_later.then(|| reply(call.ticket, reported)) };
     let stats = &call.site.shared.stats;
     if call.site.pools.report.push(job).is_err() {
         stats.metrics.rejected.inc();
@@ -85,9 +91,12 @@ pub fn livez(_: &Call) -> Reaction {
 
 /// Whether the daemon can do its work.
 pub fn readyz(call: &Call) -> Reaction {
+    let trouble = || call.site.intake.as_ref().and_then(|intake| intake.store.trouble());
     Reaction::Now(match call.site.pools.check() {
-        Ok(()) => Answer::EMPTY,
         Err(e) => Answer::failure(503, &e.to_string()),
+        Ok(()) => {
+            trouble().map_or(Answer::EMPTY, |_| Answer::failure(503, "the report store can't be written"))
+        }
     })
 }
 
@@ -104,7 +113,7 @@ pub fn endpoint(call: &Call, name: &Arc<str>) -> Reaction {
     }
 }
 
-fn busy(answer: Answer) -> Answer {
+pub fn busy(answer: Answer) -> Answer {
     answer.with_header("Retry-After", "1")
 }
 
@@ -114,7 +123,7 @@ fn reply(ticket: &Ticket, answer: fn(Outcome) -> Answer) -> Reply {
     Reply::new(move |outcome| ticket.answer(answer(outcome)))
 }
 
-fn reported(outcome: Outcome) -> Answer {
+pub fn reported(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Failed(reason) => Answer::failure(500, &reason),
         Outcome::Done | Outcome::Answered { .. } => Answer::OK,

@@ -7,6 +7,7 @@ mod auth;
 mod client;
 mod connection;
 mod handlers;
+mod intake;
 mod listener;
 #[cfg(test)]
 mod openapi;
@@ -29,6 +30,7 @@ use crate::http::listener::Place;
 use crate::http::web::{Mailbox, Message, Web};
 use crate::unix::spawn;
 
+pub use intake::Intake;
 pub use listener::Opened;
 pub use site::Site;
 pub use web::probe;

@@ -25,6 +25,8 @@ pub struct Head<'a> {
     pub version: HTTPVersion,
     /// The value of the `Authorization` field.
     pub authorization: Option<&'a [u8]>,
+    /// What tells this delivery of a webhook from others, as wforce says it in `X-Wforce-Delivery`.
+    pub delivery: Option<&'a [u8]>,
     pub framing: Framing,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
@@ -117,6 +119,7 @@ impl<'a> Head<'a> {
             query,
             version: HTTPVersion(1, minor),
             authorization: None,
+            delivery: None,
             framing: Framing::Length(0),
             expects_continue: false,
             keeps_alive: minor == 1,
@@ -159,6 +162,7 @@ impl<'a> Head<'a> {
                     // Of two, a proxy may have looked at the other one.
                     once(&mut self.authorization, value, "Authorization given twice")?;
                 }
+                name if name.eq_ignore_ascii_case("x-wforce-delivery") => self.delivery = Some(value),
                 name if name.eq_ignore_ascii_case("expect") && is_1_1 => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(refuse(417, "Expectation failed"));

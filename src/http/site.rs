@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use crate::config::{Ack, Config, HttpLimits};
 use crate::http::auth::is_authorized;
 use crate::http::handlers::{self, Call, Reaction};
+use crate::http::intake::Intake;
 use crate::http::request::Head;
 use crate::http::response::Answer;
 use crate::http::routes::{self, ROUTES, Target};
@@ -30,6 +31,8 @@ const PATH: usize = 100;
 pub struct Site {
     pub shared: Arc<Shared>,
     pub pools: Arc<Pools>,
+    /// The way of reports through the store, if there is one.
+    pub intake: Option<Intake>,
     pub ack: Ack,
     pub limits: HttpLimits,
     /// A counter for each entry of [`ROUTES`].
@@ -37,10 +40,10 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn new(config: &Config, shared: Arc<Shared>, pools: Arc<Pools>) -> Site {
+    pub fn new(config: &Config, shared: Arc<Shared>, pools: Arc<Pools>, intake: Option<Intake>) -> Site {
         let counters = ROUTES.iter().map(|route| shared.stats.command(route.name)).collect();
         let (ack, limits) = (config.report_ack, config.http.clone());
-        Site { shared, pools, ack, limits, counters }
+        Site { shared, pools, intake, ack, limits, counters }
     }
 
     /// What a request calls, if the client may; before any of its body is looked at.
@@ -65,9 +68,20 @@ impl Site {
         is_authorized(field, password.as_deref().map(ExposeSecret::expose_secret))
     }
 
+    /// What tells the delivery of a request from others, where that matters.
+    pub fn delivery(&self, head: &Head) -> Option<Box<[u8]>> {
+        self.intake.as_ref().and(head.delivery).map(Into::into)
+    }
+
     /// Runs what a request calls.
-    pub fn run(&self, target: &Target, body: &[u8], ticket: &Ticket) -> Reaction {
-        let call = Call { site: self, body, ticket };
+    pub fn run(
+        &self,
+        target: &Target,
+        delivery: Option<Box<[u8]>>,
+        body: &[u8],
+        ticket: &Ticket,
+    ) -> Reaction {
+        let call = Call { site: self, body, delivery, ticket };
         match target {
             Target::BuiltIn(index) => {
                 self.counters[*index].count();

@@ -58,7 +58,7 @@ fn site(before: &Shared, config: &Config, name: &str) -> Arc<Site> {
         scheduler: None,
         earlier: Vec::new(),
     };
-    Arc::new(Site::new(config, shared, Arc::new(pools)))
+    Arc::new(Site::new(config, shared, Arc::new(pools), None))
 }
 
 fn config(listeners: &[(&str, Option<&ServerTls>)], threads: usize) -> Config {

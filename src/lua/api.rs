@@ -10,6 +10,7 @@ use rlua::{Function, Lua, MultiValue, RegistryKey, Table, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::lua::store::Session;
 use crate::shared::Shared;
 
 /// What a Lua state is for.
@@ -61,6 +62,8 @@ pub struct Context {
     pub stops: Cell<bool>,
     /// The status and the place of an `os.exit` that the configuration has called.
     pub exit: Cell<Option<(u8, String)>>,
+    /// What the state asks the report store with.
+    pub session: Rc<Session>,
 }
 
 /// A function that Lua can call.
@@ -224,7 +227,8 @@ pub fn is_bare_name(line: &str) -> bool {
 }
 
 /// Functions whose arguments hold passwords and keys.
-const SECRETIVE: [&str; 4] = ["addCustomWebHook", "setKey", "setWebserverPassword", "webserver"];
+const SECRETIVE: [&str; 5] =
+    ["addCustomWebHook", "newReportStore", "setKey", "setWebserverPassword", "webserver"];
 
 /// Whether `line` may hold a password or a key. One that makes a table of them can't be told.
 pub fn takes_secret(line: &str) -> bool {
@@ -240,7 +244,7 @@ pub fn is_for_console_only(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lua::{lookup, method, objects};
+    use crate::lua::{lookup, method, objects, store};
     use crate::manual;
     use std::collections::HashSet;
 
@@ -271,6 +275,7 @@ mod tests {
             method::describe("Netmask", objects::NETMASK),
             method::describe("NetmaskGroup", objects::NETMASK_GROUP),
             method::describe("GeoIP2DB", lookup::GEOIP2DB),
+            method::describe("ReportStore", store::REPORT_STORE),
         ];
         let methods = methods.concat().into_iter().map(|(name, args, help)| entry(&name, args, help));
         manual::check("trackalert.conf.5", "Fn", functions.chain(methods));

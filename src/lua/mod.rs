@@ -16,8 +16,10 @@ mod log;
 mod lookup;
 mod method;
 mod objects;
+mod options;
 mod schedule;
 mod script;
+mod store;
 mod webhook;
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +33,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::login::{Attributes, LoginTuple};
 use crate::shared::Shared;
+use crate::store::query::Memory;
 
 use api::Phase;
 pub use api::{Role, complete, is_for_console_only, takes_secret};
@@ -47,6 +50,7 @@ static TABLES: &[&[api::Func]] = &[
     lookup::FUNCS,
     objects::FUNCS,
     schedule::FUNCS,
+    store::FUNCS,
     webhook::FUNCS,
 ];
 
@@ -89,6 +93,7 @@ impl State {
             answered: RefCell::new(String::new()),
             stops: Cell::new(false),
             exit: Cell::new(None),
+            session: Rc::default(),
         });
         let lua = new_lua();
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
@@ -154,14 +159,23 @@ impl State {
         self.context.stops.get()
     }
 
-    /// Calls the report function, if there is one; after `deadline` it may be interrupted.
-    pub fn report(&self, login: &LoginTuple, deadline: Instant) -> Result<()> {
+    /// Calls the report function, if there is one; after `deadline` it may be interrupted. `before` is
+    /// what was known of the login before this report, if there is a store.
+    pub fn report(
+        &self,
+        login: &LoginTuple,
+        before: Option<Arc<dyn Memory>>,
+        deadline: Instant,
+    ) -> Result<()> {
         if !self.context.config.borrow().has_report {
             return Ok(());
         }
         let _running = self.interruptible.run(&self.lua, deadline);
         let function: Function = self.lua.registry_value(&self.report)?;
-        Ok(function.call((fields::pointer(login), objects::ComboAddress(login.remote)))?)
+        self.context.session.begin(login.t, before);
+        let result = function.call((fields::pointer(login), objects::ComboAddress(login.remote)));
+        self.context.session.end();
+        Ok(result?)
     }
 
     /// Calls the function of a custom endpoint; after `deadline` it may be interrupted.
@@ -224,7 +238,7 @@ mod tests {
         let mut login = LoginTuple::default();
         login.remote = "198.51.100.1".parse().unwrap();
         for _ in 0..20 {
-            worker.report(&login, soon()).unwrap();
+            worker.report(&login, None, soon()).unwrap();
         }
         let attrs = Attributes::from_json(br#"{"attrs":{"address":"192.0.2.66"}}"#).unwrap();
         let answer = worker.endpoint("isOurs", &attrs, soon()).unwrap();
@@ -255,7 +269,7 @@ mod tests {
     fn a_traceback_is_one_line_without_our_own_frames() {
         let state =
             state(Role::Worker, "local function f() error('x') end\nsetReport(function() f() end)").unwrap();
-        let failure = Failure::new(&state.report(&LoginTuple::default(), soon()).unwrap_err());
+        let failure = Failure::new(&state.report(&LoginTuple::default(), None, soon()).unwrap_err());
         assert_eq!(failure.message, "test.conf:1: x");
         let expected = "test.conf:1: in function 'f' < test.conf:2: in function 'report'";
         assert_eq!(failure.traceback, expected);
@@ -266,7 +280,7 @@ mod tests {
         let state = state(Role::Worker, "setReport(function() boom() end)").unwrap();
         let boom = state.lua.create_function(|_, ()| -> rlua::Result<()> { panic!("on purpose") }).unwrap();
         state.lua.globals().set("boom", boom).unwrap();
-        let report = AssertUnwindSafe(|| state.report(&LoginTuple::default(), soon()));
+        let report = AssertUnwindSafe(|| state.report(&LoginTuple::default(), None, soon()));
         assert!(catch_unwind(report).is_err());
     }
 
@@ -281,7 +295,7 @@ mod tests {
             extra = lt.extra
         end)";
         let state = state(Role::Worker, config).unwrap();
-        state.report(&LoginTuple::default(), soon()).unwrap();
+        state.report(&LoginTuple::default(), None, soon()).unwrap();
         let seen: String = state.lua.globals().get("seen").unwrap();
         assert_eq!(
             seen,

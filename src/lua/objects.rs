@@ -119,6 +119,11 @@ pub static NETMASK: &[Method<Mask>] = &[
 ];
 
 impl Mask {
+    /// What it holds, unless it is empty.
+    pub fn netmask(&self) -> Option<Netmask> {
+        self.0
+    }
+
     fn text(&self) -> String {
         self.0.as_ref().map(ToString::to_string).unwrap_or_default()
     }

@@ -109,7 +109,7 @@ mod tests {
         assert!(shared.webhook_table().contains("https://chat.example.com/hooks/%{YYYY}%{MM}%{dd}"));
         let worker = State::new(shared.clone(), Role::Worker, Some(&script)).unwrap();
         for count in 1..=30 {
-            worker.report(&LoginTuple::default(), Instant::now() + super::MAX_TIMEOUT).unwrap();
+            worker.report(&LoginTuple::default(), None, Instant::now() + super::MAX_TIMEOUT).unwrap();
             // Before the start is complete there is no room for a delivery.
             assert_eq!(shared.stats.metrics.webhook_dropped.get(), u64::from(count >= 20));
         }

@@ -10,6 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use sodiumoxide::crypto::auth::hmacsha256;
 use sodiumoxide::crypto::hash::sha256;
 use sodiumoxide::crypto::secretbox;
+use sodiumoxide::crypto::shorthash;
 
 use crate::error::{Error, Result};
 
@@ -87,6 +88,29 @@ pub fn sign(secret: &[u8], message: &[u8]) -> String {
     let mut state = hmacsha256::State::init(secret);
     state.update(message);
     STANDARD.encode(state.finalize())
+}
+
+/// Makes hashes (SipHash-2-4) that nobody can foresee who does not have it.
+#[derive(Clone)]
+pub struct HashKey(shorthash::Key);
+
+impl HashKey {
+    pub fn new() -> Result<HashKey> {
+        init()?;
+        Ok(HashKey(shorthash::gen_key()))
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<HashKey> {
+        shorthash::Key::from_slice(bytes).map(HashKey)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    pub fn hash(&self, message: &[u8]) -> u64 {
+        u64::from_le_bytes(shorthash::shorthash(message, &self.0).0)
+    }
 }
 
 #[cfg(test)]

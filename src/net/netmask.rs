@@ -23,6 +23,10 @@ impl Netmask {
         Netmask(IpNet::new_assert(ip, bits.min(most)).trunc())
     }
 
+    pub fn net(self) -> IpNet {
+        self.0
+    }
+
     #[cfg(test)]
     fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip)

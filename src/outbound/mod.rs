@@ -4,6 +4,7 @@
 mod resolver;
 mod tls;
 mod transport;
+mod url;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -18,6 +19,7 @@ use resolver::CachingResolver;
 use transport::{IsStale, KeptConnector, TlsConnector};
 
 pub use tls::Tls;
+pub use url::{User, is_https, split_user};
 
 /// Bytes of a connection's buffers, and of the head of an answer.
 const BUFFER: usize = 16 << 10;

@@ -102,6 +102,16 @@ metrics! {
         "Deliveries of webhooks that wait.";
     webhook_dropped: IntCounter = "trackalert_webhook_dropped_total" []
         "Deliveries of webhooks that were given up because the queue was full.";
+    store_rows: IntCounter = "trackalert_store_rows_total" []
+        "Reports that were written to the store.";
+    store_bytes: IntGauge = "trackalert_store_bytes" []
+        "Bytes of the store's files.";
+    store_queue: IntGauge = "trackalert_store_queue_size" []
+        "Reports that wait to be written to the store.";
+    store_commit: Histogram = "trackalert_store_commit_seconds" []
+        "Seconds that the store's commits took.";
+    store_errors: IntCounter = "trackalert_store_errors_total" []
+        "Failures of the store.";
     build_info: IntGaugeVec = "trackalert_build_info" ["version"]
         "The version, as a label of the number 1.";
 }

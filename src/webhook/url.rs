@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
 use secrecy::zeroize::Zeroizing;
 use ureq::http::Uri;
-use ureq::http::uri::{Authority, Scheme};
 
 use crate::error::{Error, Result};
+use crate::outbound::{User, is_https, split_user};
 
 /// The URL of a hook, without a user and a password.
 #[derive(PartialEq, Eq)]
@@ -23,22 +23,10 @@ impl Url {
     pub fn parse(text: &str) -> Result<(Url, Option<Zeroizing<String>>)> {
         // The URL may hold secrets, so the message does not hold the URL.
         let bad = || Error::Refused("url: not an http or https URL".into());
-        let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (user, host) = match authority.rsplit_once('@') {
-            Some((user, host)) => (Some(user), host),
-            None => (None, authority),
-        };
-        let mut url = Url { text: format!("{scheme}://{host}{path}"), is_https: false };
-        let uri = url.on(NaiveDate::default()).ok_or_else(bad)?;
-        url.is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let is_http = url.is_https || uri.scheme() == Some(&Scheme::HTTP);
-        let is_host =
-            |at: &Authority| !at.host().is_empty() && (at.as_str() == at.host() || at.port().is_some());
-        if !is_http || !uri.authority().is_some_and(is_host) {
-            return Err(bad());
-        }
-        Ok((url, user.map(credentials)))
+        let (text, user) = split_user(text).ok_or_else(bad)?;
+        let mut url = Url { text, is_https: false };
+        url.is_https = url.on(NaiveDate::default()).as_ref().and_then(is_https).ok_or_else(bad)?;
+        Ok((url, user.as_ref().map(credentials)))
     }
 
     /// The URL with the macros of a date replaced; other macros stay as they are.
@@ -72,25 +60,10 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Basic credentials of the user information of a URL, in which `%` escapes what has a meaning there.
-fn credentials(user: &str) -> Zeroizing<String> {
-    let (name, password) = user.split_once(':').unwrap_or((user, ""));
-    let pair = Zeroizing::new([&unescape(name)[..], b":", &unescape(password)].concat());
+/// Basic credentials of the user of a URL.
+fn credentials(user: &User) -> Zeroizing<String> {
+    let pair = Zeroizing::new([&user.name[..], b":", &user.password].concat());
     Zeroizing::new(STANDARD.encode(&pair))
-}
-
-fn unescape(text: &str) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut rest = text.as_bytes();
-    while let [first, left @ ..] = rest {
-        let escaped = left.first_chunk::<2>().filter(|_| *first == b'%').and_then(|digits| {
-            let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &left[2..] } else { left };
-    }
-    bytes
 }
 
 #[cfg(test)]

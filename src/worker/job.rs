@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::login::{Attributes, LoginTuple};
+use crate::store::query::Memory;
 
 /// Something for a Lua thread to do.
 pub enum Job {
-    /// Calls the report function.
-    Report { login: Arc<LoginTuple>, reply: Option<Reply> },
+    /// Calls the report function, with what was known of the login before the report.
+    Report { login: Arc<LoginTuple>, before: Option<Arc<dyn Memory>>, reply: Option<Reply> },
     /// Calls the function of a custom endpoint.
     Endpoint { name: Arc<str>, attrs: Attributes, reply: Reply },
     /// Calls a background function.

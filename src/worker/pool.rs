@@ -21,6 +21,15 @@ pub struct Pool {
     team: Arc<Team>,
 }
 
+/// A place in the queue of a pool, given back if it is not used.
+pub struct Slot(Option<Arc<Team>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|team| team.queue.release());
+    }
+}
+
 impl Pool {
     /// Starts the threads and waits until each has its state. At most `limit` jobs wait.
     pub fn start(crew: Crew, size: usize, limit: usize, urgency: Urgency) -> Result<Pool> {
@@ -54,6 +63,20 @@ impl Pool {
             self.wake();
         }
         Ok(())
+    }
+
+    /// Keeps a place in the queue for a job that is to come, if there is room.
+    pub fn reserve(&self) -> std::result::Result<Slot, Full> {
+        self.team.queue.reserve().map(|()| Slot(Some(self.team.clone())))
+    }
+
+    /// Queues the job that a place of this pool was kept for.
+    pub fn push_reserved(&self, mut slot: Slot, job: Job) {
+        if let Some(team) = slot.0.take()
+            && team.queue.push_reserved(job, Instant::now())
+        {
+            self.wake();
+        }
     }
 
     fn wake(&self) {

@@ -41,6 +41,8 @@ struct State<T> {
     awake: usize,
     /// Those of them that run a job.
     busy: usize,
+    /// Places for jobs that are still to come.
+    reserved: usize,
     /// Threads that may be awake.
     most: usize,
     /// When a job was taken last.
@@ -49,19 +51,46 @@ struct State<T> {
 
 impl<T> Queue<T> {
     pub fn new(limit: usize, threads: usize, urgency: Urgency) -> Queue<T> {
-        let state = State { jobs: VecDeque::new(), awake: 0, busy: 0, most: threads, taken: Instant::now() };
+        let (jobs, taken) = (VecDeque::new(), Instant::now());
+        let state = State { jobs, awake: 0, busy: 0, reserved: 0, most: threads, taken };
         Queue { state: Mutex::new(state), limit, urgency, length: AtomicUsize::new(0) }
     }
 
     /// Makes and adds a job, if there is room, at `now`. Whether a thread must be woken for it.
     pub fn push(&self, job: impl FnOnce() -> T, now: Instant) -> Result<bool, Full> {
         let mut state = self.state.lock();
-        if state.jobs.len() >= self.limit {
+        if state.jobs.len() + state.reserved >= self.limit {
             return Err(Full);
         }
-        state.jobs.push_back((job(), now));
+        Ok(self.add(&mut state, job(), now))
+    }
+
+    /// Keeps a place for a job that is to come, if there is room.
+    pub fn reserve(&self) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        if state.jobs.len() + state.reserved >= self.limit {
+            return Err(Full);
+        }
+        state.reserved += 1;
+        Ok(())
+    }
+
+    /// Gives back a place that was kept.
+    pub fn release(&self) {
+        self.state.lock().reserved -= 1;
+    }
+
+    /// Adds the job that a place was kept for. Whether a thread must be woken for it.
+    pub fn push_reserved(&self, job: T, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.reserved -= 1;
+        self.add(&mut state, job, now)
+    }
+
+    fn add(&self, state: &mut State<T>, job: T, now: Instant) -> bool {
+        state.jobs.push_back((job, now));
         self.length.store(state.jobs.len(), Ordering::Relaxed);
-        Ok(state.wakes(self.urgency, now))
+        state.wakes(self.urgency, now)
     }
 
     /// The next job for a thread that is awake, with the time it was pushed at; without one the
@@ -103,10 +132,10 @@ impl<T> Queue<T> {
         self.length.load(Ordering::Relaxed)
     }
 
-    /// Jobs that wait or run.
+    /// Jobs that wait, run or are to come.
     pub fn unfinished(&self) -> usize {
         let state = self.state.lock();
-        state.jobs.len() + state.busy
+        state.jobs.len() + state.busy + state.reserved
     }
 }
 
@@ -186,5 +215,19 @@ mod tests {
         assert_eq!((queue.len(), queue.unfinished()), (2, 2));
         queue.take(false, now);
         assert_eq!((queue.len(), queue.unfinished()), (1, 2));
+    }
+
+    #[test]
+    fn a_place_is_kept_for_a_job_that_is_to_come() {
+        let (queue, now) = (Queue::new(2, 1, Urgency::Unwaited), Instant::now());
+        assert!(queue.reserve().is_ok() && queue.push(|| 1, now).is_ok());
+        assert_eq!((queue.reserve(), queue.push(|| 2, now)), (Err(Full), Err(Full)));
+        assert_eq!((queue.len(), queue.unfinished()), (1, 2));
+        queue.push_reserved(3, now);
+        assert_eq!((queue.len(), queue.unfinished()), (2, 2));
+        queue.take(false, now);
+        assert!(queue.reserve().is_ok());
+        queue.release();
+        assert!(queue.push(|| 4, now).is_ok());
     }
 }

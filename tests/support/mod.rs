@@ -2,6 +2,7 @@
 //! chooses. It is killed, and the folder removed, when a test ends, however it ends.
 
 pub mod certificate;
+pub mod clickhouse;
 pub mod console;
 pub mod hook;
 pub mod http;

@@ -99,7 +99,7 @@ impl Server {
         let poll = Poll::new().map_err(Error::io("epoll"))?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(Error::io("epoll"))?;
         Ok(Server {
-            site: Site::new(&config, shared, Arc::new(pools)),
+            site: Site::new(&config, shared, Arc::new(pools), None),
             printer: Printer::default(),
             mailbox: Arc::new(Mailbox { messages: Default::default(), waker }),
             _poll: poll,

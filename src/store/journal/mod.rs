@@ -1,0 +1,11 @@
+//! A file of SQLite that one thread writes, with everything that has come in since the last commit in one
+//! transaction. What its tables are, and what is counted, is up to the store that has it.
+
+pub mod desk;
+pub mod file;
+pub mod kept;
+pub mod thread;
+pub mod writer;
+
+/// The number of a report, in the order of arrival.
+pub type ReportId = i64;

@@ -1,0 +1,76 @@
+//! The long-term report store: what every report left behind, to be asked by policies.
+
+mod aggregate;
+mod arrival;
+mod bounded;
+mod clickhouse;
+mod deliveries;
+mod enrich;
+#[cfg(test)]
+mod examination;
+mod journal;
+#[cfg(test)]
+mod model;
+pub mod query;
+pub mod record;
+mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::store::query::{Memory, Reader};
+
+pub use arrival::{Answer, Arrival, Fate};
+pub use bounded::{kept_login, kept_protocol};
+pub use clickhouse::{ClickHouseStore, Room, Settings as ClickHouseSettings};
+pub use enrich::Enrich;
+pub use journal::writer::Limits;
+pub use sqlite::{FileStore, Retention, repair};
+
+/// A store that is open, whatever keeps it.
+pub trait Store: Send + Sync {
+    /// Has a report written, and its `answer` called, by another thread.
+    fn push(&self, arrival: Arrival);
+    /// A report has run: it need not be kept for that any more.
+    fn has_run(&self, report: i64);
+    /// Reports after the one with this number that had not run when the store was opened, in the order of
+    /// arrival.
+    fn pending(&self, after: i64, limit: u32) -> Result<Vec<Pending>>;
+    /// Why nothing can be written, if that is so.
+    fn trouble(&self) -> Option<String>;
+    /// What one thread asks questions with.
+    fn reader(&self) -> Result<Box<dyn Reader>>;
+    /// Removes every trace of a login, and says how many rows that were.
+    fn forget(&self, login: &str) -> Result<u64>;
+    /// Writes what the store holds at the moment to a file that is not there yet.
+    fn backup(&self, path: &Path) -> Result<()>;
+    fn status(&self) -> Result<Status>;
+    /// Writes what has come in, and lets go of everything.
+    fn close(&self);
+}
+
+/// A report that was accepted and has not run.
+pub struct Pending {
+    pub id: i64,
+    /// As it came.
+    pub body: Vec<u8>,
+    /// What was known of its login before, if the store can tell.
+    pub before: Option<Arc<dyn Memory>>,
+}
+
+/// How a store is, for its operator.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Reports that it holds.
+    pub rows: u64,
+    /// What it takes on disk.
+    pub bytes: u64,
+    /// The time of the earliest report, in seconds since the epoch; nothing if there is none.
+    pub oldest: Option<f64>,
+    /// Reports that wait to be committed.
+    pub queue: usize,
+    /// How long nothing was committed although reports wait.
+    pub lag: Duration,
+}

@@ -1,0 +1,132 @@
+//! The embedded store: a file of SQLite, one thread that writes it, and a reader for each thread that
+//! asks. What changes with every report is counted in memory and written a little later; after a crash it
+//! is counted again from the reports, which are on disk before they are acknowledged.
+
+mod commit;
+mod counts;
+mod forget;
+mod ledger;
+mod packed;
+mod pending;
+mod raw;
+mod reader;
+mod recovery;
+mod repair;
+mod shelf;
+mod thinning;
+mod top;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::stats::Stats;
+use crate::store::arrival::Arrival;
+use crate::store::journal::ReportId;
+use crate::store::journal::desk::Desk;
+use crate::store::journal::file::{Form, StoreFile};
+use crate::store::journal::kept;
+use crate::store::journal::thread::Journal;
+use crate::store::journal::writer::Limits;
+use crate::store::query::Reader;
+use crate::store::record::seconds;
+use crate::store::{Pending, Status, Store};
+
+use commit::Books;
+use ledger::Ledger;
+use reader::FileReader;
+use upkeep::Upkeep;
+
+pub use repair::repair;
+pub use upkeep::Retention;
+
+/// What says that a file is a store ("TrAl"), and what makes its tables.
+const FORM: Form =
+    Form { application: 0x5472_416c, migrations: &[include_str!("schema.sql")], what: "report store" };
+
+/// A store in a file.
+pub struct FileStore {
+    file: Arc<StoreFile>,
+    ledger: Arc<Mutex<Ledger>>,
+    desk: Arc<Desk>,
+    journal: Journal<Books>,
+    /// The latest report when the file was opened.
+    opened: ReportId,
+}
+
+impl FileStore {
+    /// Opens the file, or makes it, and counts what was not written when it was closed.
+    pub fn open(path: &Path, limits: Limits, retention: Retention, stats: Arc<Stats>) -> Result<FileStore> {
+        let file = Arc::new(StoreFile::open(path, &FORM)?);
+        let failed = |e| file.failed(e);
+        let books = Books::open(&file, limits.is_durable)?;
+        let (ledger, desk) = (books.ledger.clone(), Arc::new(Desk::new(stats)));
+        kept::try_again(&books.file).map_err(failed)?;
+        let opened = books.last;
+        let known = kept::deliveries(&books.file, seconds(SystemTime::now())).map_err(failed)?;
+        let upkeep = Upkeep::new(file.clone(), &books, desk.clone(), retention).map_err(failed)?;
+        let journal = Journal::start(file.clone(), books, known, upkeep, desk.clone(), limits)?;
+        Ok(FileStore { file, ledger, desk, journal, opened })
+    }
+}
+
+impl Store for FileStore {
+    fn push(&self, arrival: Arrival) {
+        self.journal.push(arrival);
+    }
+
+    fn has_run(&self, report: i64) {
+        self.desk.has_run(report);
+    }
+
+    fn pending(&self, after: i64, limit: u32) -> Result<Vec<Pending>> {
+        let file = self.file.reader()?;
+        pending::between(&file, after, self.opened, limit).map_err(|e| self.file.failed(e))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.desk.trouble()
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        let (file, ledger) = (self.file.clone(), self.ledger.clone());
+        Ok(Box::new(FileReader { connection: file.reader()?, file, ledger }))
+    }
+
+    fn forget(&self, login: &str) -> Result<u64> {
+        let login = login.to_owned();
+        let rows =
+            self.journal.order(move |books| forget::forget(books, &login, seconds(SystemTime::now())))?;
+        self.file.empty_log()?;
+        Ok(rows)
+    }
+
+    fn backup(&self, path: &Path) -> Result<()> {
+        let file = self.file.reader()?;
+        let path = path.to_str().ok_or_else(|| Error::Bad { what: "a path", value: format!("{path:?}") })?;
+        file.execute("VACUUM INTO ?1", [path]).map(drop).map_err(|e| self.file.failed(e))
+    }
+
+    fn status(&self) -> Result<Status> {
+        let (rows, oldest) = raw::extent(&self.file.reader()?).map_err(|e| self.file.failed(e))?;
+        let (queue, lag) = (self.desk.waiting(), self.desk.lag());
+        Ok(Status { rows, oldest, bytes: self.file.bytes(), queue, lag })
+    }
+
+    fn close(&self) {
+        self.journal.close();
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;
