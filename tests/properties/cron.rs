@@ -81,6 +81,8 @@ fn field(text: &str, all: std::ops::RangeInclusive<u32>, names: &str) -> Option<
         let range = match range.split_once('-') {
             // The whole week has Sunday once.
             None if range == "*" => *all.start()..=if *all.end() == 7 { 6 } else { *all.end() },
+            // A week may end with Sunday by its name, which is 0 elsewhere.
+            Some((first, last)) if last.eq_ignore_ascii_case("sun") => number(first)?..=7,
             Some((first, last)) => number(first)?..=number(last)?,
             None if step == 1 && !part.contains('/') => number(range)?..=number(range)?,
             None => return None,
