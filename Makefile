@@ -15,7 +15,7 @@ USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api doc pages policy audit bench fuzz soak chaos install \
+.PHONY: all build run check fmt lint test api check-sql doc pages policy audit bench fuzz soak chaos install \
     build-tools check-tools
 
 all: build
@@ -59,6 +59,21 @@ $(API_TOOLS)/bin/schemathesis: tests/api/requirements.txt
 	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
 	python3 -m venv $(API_TOOLS)
 	$(API_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The statements of the report store, and all of its tests, on a current ClickHouse, which chdb embeds:
+# some 900 MB from PyPI the first time.
+SQL_TOOLS := target/sql
+
+check-sql: $(SQL_TOOLS)/bin/python
+	PATH="$(CURDIR)/$(SQL_TOOLS)/bin:$$PATH" CLICKHOUSE_SERVER=$(CURDIR)/tests/sql/server \
+	    $(CARGO) test --locked --lib store::clickhouse -- --test-threads 2
+
+$(SQL_TOOLS)/bin/python: tests/sql/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || \
+	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
+	python3 -m venv $(SQL_TOOLS)
+	$(SQL_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 doc:
@@ -118,6 +133,7 @@ install: build
 	install -m 0644 man/*.5 $(MANDIR)/man5/
 	install -m 0644 man/*.7 $(MANDIR)/man7/
 	install -m 0644 share/openapi.yaml $(DATADIR)/openapi.yaml
+	install -m 0644 share/clickhouse/schema.sql $(DATADIR)/clickhouse.sql
 	cp -R share/daemontools $(DATADIR)/
 	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
 	    share/trackalert.service > $(UNITDIR)/trackalert.service

@@ -57,6 +57,8 @@ pub static OPTIONS: &[Opt] = &[
     with("l", "loglevel", "NUMBER", "Log to stdout up to this level, from 0 to 7."),
     flag("v", "verbose", "Log more, and every report."),
     flag("t", "check-config", "Run the configuration without starting anything."),
+    long("import", "FILE", "Fill the report store with the reports of a file."),
+    long("export", "FILE", "Write the reports of the report store to a file."),
     long("repair-store", "FILE", "Save what can be saved of a damaged report store."),
     flag("V", "version", "Print the version."),
     flag("h", "help", "Describe the options."),
@@ -69,6 +71,10 @@ pub enum Action {
     Version,
     /// Run the configuration and start nothing.
     Check(Options),
+    /// Fill the report store.
+    Import(Options, Stream),
+    /// Write what the report store holds.
+    Export(Options, Stream),
     /// Save what can be saved of a damaged report store.
     Repair(PathBuf),
     /// Be the console of a running daemon.
@@ -77,6 +83,15 @@ pub enum Action {
     Execute(Options, String),
     /// Run the daemon.
     Serve(Options),
+}
+
+/// What is read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard input or output.
+    Standard,
+    /// Absolute, because the working directory changes.
+    File(PathBuf),
 }
 
 /// How the daemon runs.
@@ -118,7 +133,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     }
     let options = Options {
         config,
-        regexes: found.opt_str("regexes").map(absolute).transpose()?,
+        regexes: found.opt_str("regexes").map(|file| absolute("regexes", &file)).transpose()?,
         mode: mode(&found)?,
         pid_file: found.opt_str("pidfile").map(PathBuf::from),
         facility: found.opt_str("facility"),
@@ -136,6 +151,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     if found.opt_present("check-config") {
         return Ok(Action::Check(options));
     }
+    if let Some(file) = found.opt_str("import") {
+        return Ok(Action::Import(options, stream("import", &file)?));
+    }
+    if let Some(file) = found.opt_str("export") {
+        return Ok(Action::Export(options, stream("export", &file)?));
+    }
     if let Some(file) = found.opt_str("repair-store") {
         return Ok(Action::Repair(file.into()));
     }
@@ -147,7 +168,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
 }
 
 /// Options that say all of what is to be done.
-const ALONE: &[&str] = &["check-config", "repair-store"];
+const ALONE: &[&str] = &["check-config", "import", "export", "repair-store"];
 
 /// The configuration: `-C FILE`, `-c FILE`, `-cFILE` and `--client FILE` all name it.
 fn config(found: &Matches) -> Result<Option<PathBuf>> {
@@ -189,8 +210,12 @@ fn mode(found: &Matches) -> Result<Mode> {
     }
 }
 
-fn absolute(file: String) -> Result<PathBuf> {
-    path::absolute(&file).map_err(|e| Error::Usage(format!("--regexes: {e}")))
+fn absolute(option: &str, file: &str) -> Result<PathBuf> {
+    path::absolute(file).map_err(|e| Error::Usage(format!("--{option}: {e}")))
+}
+
+fn stream(option: &str, file: &str) -> Result<Stream> {
+    if file == "-" { Ok(Stream::Standard) } else { absolute(option, file).map(Stream::File) }
 }
 
 fn level(text: &str) -> Result<u8> {
@@ -276,6 +301,13 @@ mod tests {
         assert!(
             matches!(read("-t -R x").unwrap(), Action::Check(options) if options.regexes == Some(here.join("x")))
         );
+        for (line, expected) in
+            [("--import -", Stream::Standard), ("-C x --import=x", Stream::File(here.join("x")))]
+        {
+            assert!(matches!(read(line).unwrap(), Action::Import(_, from) if from == expected), "{line}");
+            let line = line.replace("import", "export");
+            assert!(matches!(read(&line).unwrap(), Action::Export(_, to) if to == expected), "{line}");
+        }
         assert_eq!(read("--repair-store x.db").unwrap(), Action::Repair("x.db".into()));
         assert_eq!(read("-V -s").unwrap(), Action::Version);
         assert_eq!(read("-s --help").unwrap(), Action::Help);
@@ -294,6 +326,10 @@ mod tests {
             ("-c x -C y", "-c and -C both name a configuration", 2),
             ("-e", "-e: needs an argument", 2),
             ("-t -e x", "--check-config starts nothing, so --execute has no meaning", 2),
+            ("-d --import x", "--import starts nothing, so --daemon has no meaning", 2),
+            ("--export x --import x", "--import starts nothing, so --export has no meaning", 2),
+            ("--export", "--export: needs an argument", 2),
+            ("--export=", "--export: cannot make an empty path absolute", 2),
             ("-d --repair-store x", "--repair-store starts nothing, so --daemon has no meaning", 2),
             ("-d -s", "-d runs in the background, -s and -D in the foreground", 2),
             ("-l abc", "Bad log level (abc) - must be an integer from 0 to 7", 1),

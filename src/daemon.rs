@@ -7,6 +7,7 @@ mod generation;
 mod reload;
 mod start;
 mod store;
+mod transfer;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::worker::{Job, Pools};
 pub use client::connect;
 use event::Event;
 use generation::Generation;
+pub use transfer::{export, import};
 
 /// Everything that runs.
 struct Daemon {
@@ -56,7 +58,7 @@ struct Daemon {
 /// Runs the configuration in the two roles that it has, and starts nothing.
 pub fn check(options: &Options) -> Result<()> {
     init_log(options, true)?;
-    start::check(options)
+    start::check(options).map(drop)
 }
 
 /// Runs the daemon until it is told to stop.

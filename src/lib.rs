@@ -4,7 +4,7 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, schedule, console > worker > lua > shared > store, webhook
+//! lib > daemon > http, schedule, console, transfer > worker > lua > shared > store, webhook
 //!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, unix > error
 //! ```
 //!
@@ -43,6 +43,7 @@ mod schedule;
 mod shared;
 mod stats;
 mod store;
+mod transfer;
 mod unix;
 mod webhook;
 mod worker;
@@ -80,6 +81,8 @@ fn run(action: Action) -> Result<()> {
         Action::Help => print(&cli::usage()),
         Action::Version => print(&format!("{}\n", cli::version())),
         Action::Check(options) => daemon::check(&options),
+        Action::Import(options, from) => daemon::import(&options, &from),
+        Action::Export(options, to) => daemon::export(&options, &to),
         Action::Repair(file) => print(&store::repair(&file)?),
         Action::Console(options) => daemon::connect(&options, &mut io::stdout())?.run(),
         Action::Execute(options, command) => daemon::connect(&options, &mut io::stderr())?.execute(&command),

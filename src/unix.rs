@@ -8,7 +8,9 @@ mod pid_file;
 mod systemd;
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::sys::time::TimeValLike;
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, dup2_stdout, fork};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -119,6 +121,13 @@ pub fn name_thread(name: &str) {
     if let Ok(name) = CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
     }
+}
+
+/// Standard output for data alone: what anybody else prints goes to standard error from now on.
+pub fn take_stdout() -> Result<File> {
+    let stream = io::stdout().as_fd().try_clone_to_owned().map_err(Error::io("stdout"))?;
+    dup2_stdout(io::stderr()).map_err(system("dup2"))?;
+    Ok(stream.into())
 }
 
 /// Puts the terminal back as it was: a process that ends while a line is edited leaves it raw.

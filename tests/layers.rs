@@ -13,7 +13,7 @@ const ROWS: &[&[&str]] = &[
     &["shared"],
     &["lua"],
     &["worker"],
-    &["http", "schedule", "console"],
+    &["http", "schedule", "console", "transfer"],
     &["daemon"],
     &["probe"],
     &["lib", "main"],

@@ -1,5 +1,5 @@
--- The report store in ClickHouse, as trackalert makes it when it opens a store whose tables are not there:
--- in the database of the URL, with statements that end in an empty line. trackalert_store(7) says what is in it.
+-- The report store in ClickHouse. trackalert makes it in the database of the URL when it is not there; each
+-- statement ends in an empty line.
 --
 -- A row with an "origin" is no report: it says that the part of the table it is in includes the batches of
 -- the host "origin" up to "batch". A part is written whole or not at all, so a batch whose outcome is
@@ -71,8 +71,8 @@ SELECT origin, login, kind, value, toUInt32(intDiv(day, 30)) AS period,
     maxState(toUInt32(if(outcome = 1, second, 0))) AS last,
     maxState(second) AS used,
     argMaxState(
-        if(kind = 'place', concat(toString(located), '\t', toString(latitude), '\t', toString(longitude), '\t',
-            toString(radius), '\t', toString(asn), '\t', country, '\t', device), ''),
+        if(kind = 'place', concat(toString(located), '\t', toString(latitude), '\t', toString(longitude),
+            '\t', toString(radius), '\t', toString(asn), '\t', country, '\t', device), ''),
         toUInt64(second) * 4294967296 + number % 4294967296) AS place
 FROM arrival
 ARRAY JOIN
@@ -114,7 +114,8 @@ CREATE TABLE IF NOT EXISTS platform (
 ) ENGINE = AggregatingMergeTree() PARTITION BY period ORDER BY (origin, part, value, hour)
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS to_platform TO platform AS
-SELECT origin, part, value, toUInt32(intDiv(second, 3600) * 3600) AS hour, toUInt32(intDiv(day, 30)) AS period,
+SELECT origin, part, value,
+    toUInt32(intDiv(second, 3600) * 3600) AS hour, toUInt32(intDiv(day, 30)) AS period,
     maxState(batch) AS batch,
     sumState(toUInt64(outcome = 1)) AS ok, sumState(toUInt64(outcome > 1)) AS fail,
     uniqState(login) AS logins, uniqIfState(ip, ip != '') AS ips

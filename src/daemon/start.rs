@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use crate::cli::{Options, default_config};
+use crate::config::Config;
 use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
@@ -73,7 +74,7 @@ impl Daemon {
 }
 
 /// Becomes another user, and says what that one can't do and will be asked to.
-fn give_up_root(identity: &Identity, home: &Path) -> Result<()> {
+pub fn give_up_root(identity: &Identity, home: &Path) -> Result<()> {
     identity.assume()?;
     notice!("running as {identity}");
     if let Err(e) = File::open(home).map_err(Error::io(home)) {
@@ -82,16 +83,18 @@ fn give_up_root(identity: &Identity, home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the configuration in the two roles that it has.
-pub fn check(options: &Options) -> Result<()> {
+/// Runs the configuration in the two roles that it has, and gives what it asks for.
+pub fn check(options: &Options) -> Result<(Config, Arc<Shared>)> {
     let script = enter(&home(options).ok_or_else(no_config)?)?;
-    load_devices(options)?.compile();
-    let shared = Arc::<Shared>::default();
+    let devices = load_devices(options)?;
+    devices.compile();
+    let shared = Arc::new(Shared::new(devices));
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
     store::check(&config, &shared)?;
     prepare_webhooks(&config, &shared)?;
-    limit_memory(&run_config(&shared, Role::Worker, Some(&script))?, &config, &script)
+    limit_memory(&run_config(&shared, Role::Worker, Some(&script))?, &config, &script)?;
+    Ok((config, shared))
 }
 
 /// A state for commands, with the configuration if there is one.

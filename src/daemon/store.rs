@@ -53,7 +53,7 @@ pub fn check(config: &Config, shared: &Shared) -> Result<()> {
 }
 
 /// What makes records of reports, as a configuration says.
-fn enrich(settings: &StoreSettings, shared: &Shared) -> Result<Enrich> {
+pub fn enrich(settings: &StoreSettings, shared: &Shared) -> Result<Enrich> {
     let (geo, asn) = (settings.geo.as_deref(), settings.asn.as_deref());
     let enrich = Enrich::new(&shared.geoip, geo, asn, (settings.net4, settings.net6));
     enrich.map_err(|e| Error::Config(format!("newReportStore(options): {e}")))

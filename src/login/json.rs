@@ -24,13 +24,26 @@ impl LoginTuple {
     /// Invalid UTF-8 becomes U+FFFD. A time before 2000 or more than a day ahead of `now` is
     /// replaced by `now`.
     pub fn from_json(body: &[u8], now: SystemTime) -> serde_json::Result<LoginTuple> {
-        let mut login = read(body, Report)?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        if !(EARLIEST..=now + AHEAD).contains(&login.t) {
-            login.t = now;
+        let mut login = LoginTuple::from_history(body)?;
+        if !login.has_usable_time(now) {
+            login.t = since_epoch(now);
         }
         Ok(login)
     }
+
+    /// Reads the body of a report of the past, with the time that it says, usable or not.
+    pub fn from_history(body: &[u8]) -> serde_json::Result<LoginTuple> {
+        read(body, Report)
+    }
+
+    /// Whether it may be of the time that it says, if it is read `now`.
+    pub fn has_usable_time(&self, now: SystemTime) -> bool {
+        (EARLIEST..=since_epoch(now) + AHEAD).contains(&self.t)
+    }
+}
+
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 impl Attributes {
@@ -425,7 +438,12 @@ mod tests {
             ("9007199254740993", NOW),
             ("1.6954908018920851e9", 1_695_490_801.892_085),
         ] {
-            assert_eq!(parse(&format!(r#"{{"t":{t}}}"#)).unwrap().t, expected, "{t}");
+            let body = format!(r#"{{"t":{t}}}"#);
+            assert_eq!(parse(&body).unwrap().t, expected, "{t}");
+            let login = LoginTuple::from_history(body.as_bytes()).unwrap();
+            assert_eq!(login.t.to_string(), t.parse::<f64>().unwrap().to_string(), "as it is");
+            let now = UNIX_EPOCH + Duration::from_secs_f64(NOW);
+            assert_eq!(login.has_usable_time(now), login.t == expected, "{t}");
         }
     }
 

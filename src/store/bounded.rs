@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
+
 use crate::device::cut;
 use crate::net::crypto;
 
@@ -16,6 +18,9 @@ pub const FAIL_TYPE: usize = 64;
 /// What stands between the beginning of a longer text and the hash of the whole.
 const MARK: char = '…';
 
+/// Bytes of the mark and the hash.
+const HASHED: usize = 3 + 44;
+
 /// A text of at most `most` bytes as it is, a longer one as its beginning and its hash.
 ///
 /// Two texts stay two: what has a hash is longer than `most`, so nobody can send it as a text of its own.
@@ -24,6 +29,11 @@ pub fn bounded(text: &str, most: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(format!("{}{MARK}{}", cut(text, most), crypto::hash(text.as_bytes())))
+}
+
+/// A text that was made as long as that before: what has a hash stays as it is.
+pub fn rebounded(text: &str, most: usize) -> CompactString {
+    if text.len() <= most + HASHED { text.into() } else { bounded(text, most).into() }
 }
 
 /// A login as the store knows it.
@@ -53,6 +63,7 @@ mod tests {
         let cut = bounded(&long, LOGIN);
         assert_eq!(cut, format!("{}…{}", &long[1..], crypto::hash(long.as_bytes())));
         assert_eq!(cut, bounded(&long, LOGIN), "the same whenever it comes");
+        assert_eq!((cut.len(), rebounded(&cut, LOGIN)), (LOGIN + HASHED, (*cut).into()));
         for other in [&long[1..], &format!("{long}x"), &format!("{}y", &long[1..]), &cut] {
             assert_ne!(cut, bounded(other, LOGIN), "{other}");
         }

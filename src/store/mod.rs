@@ -8,7 +8,9 @@ mod deliveries;
 mod enrich;
 #[cfg(test)]
 mod examination;
+mod history;
 mod journal;
+pub mod line;
 #[cfg(test)]
 mod model;
 pub mod query;
@@ -21,11 +23,13 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::store::query::{Memory, Reader};
+use crate::store::record::Record;
 
 pub use arrival::{Answer, Arrival, Fate};
 pub use bounded::{kept_login, kept_protocol};
 pub use clickhouse::{ClickHouseStore, Room, Settings as ClickHouseSettings};
 pub use enrich::Enrich;
+pub use history::{History, Mark};
 pub use journal::writer::Limits;
 pub use sqlite::{FileStore, Retention, repair};
 
@@ -46,6 +50,12 @@ pub trait Store: Send + Sync {
     fn forget(&self, login: &str) -> Result<u64>;
     /// Writes what the store holds at the moment to a file that is not there yet.
     fn backup(&self, path: &Path) -> Result<()>;
+    /// Has reports of the past written, and their `answer` called, by another thread.
+    fn load(&self, history: History);
+    /// How far files were read whose reports are here.
+    fn marks(&self) -> Result<Vec<Mark>>;
+    /// Gives every report to `take`, the earliest first, until all were given or it fails.
+    fn each_report(&self, take: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()>;
     fn status(&self) -> Result<Status>;
     /// Writes what has come in, and lets go of everything.
     fn close(&self);

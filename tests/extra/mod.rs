@@ -32,5 +32,7 @@ mod shipped;
 mod tls;
 /// What clients do inside TLS, and instead of it.
 mod tls_clients;
+/// History into a store and out of it.
+mod transfer;
 /// Reports of the real wforce.
 mod wforce;

@@ -1,5 +1,5 @@
 //! A ClickHouse server for tests: the real one, on loopback, with a folder of its own that goes with it.
-//! Unit tests include this file as well.
+//! Unit tests include this file as well. CLICKHOUSE_SERVER names another program than Debian's.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -78,10 +78,11 @@ impl Drop for Server {
 
 /// Starts the process and waits until it answers; nothing if it ends before.
 fn run(folder: &Path, port: u16) -> Option<Child> {
-    // Where it is, only root has on the PATH.
-    let program = Path::new("/usr/sbin/clickhouse-server");
-    let program = if program.exists() { program } else { Path::new("clickhouse-server") };
-    let mut process = Command::new(program)
+    // Where Debian has it, only root looks for programs.
+    let debian = Path::new("/usr/sbin/clickhouse-server");
+    let program = if debian.exists() { debian } else { Path::new("clickhouse-server") };
+    let other = std::env::var_os("CLICKHOUSE_SERVER");
+    let mut process = Command::new(other.as_deref().unwrap_or(program.as_ref()))
         .arg(format!("--config-file={}", folder.join("config.xml").display()))
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -18,7 +18,7 @@ use crate::store::query::{
     SourceCounts, TopQuery, TopRow, Value, Visit, Window,
 };
 use crate::store::record::{Place, Record};
-use crate::store::{Arrival, Pending, Status, Store};
+use crate::store::{Arrival, History, Mark, Pending, Status, Store};
 
 /// What a store was asked, and why it can't answer.
 #[derive(Default)]
@@ -74,6 +74,16 @@ impl Store for Fake {
 
     fn backup(&self, path: &Path) -> Result<()> {
         self.answer(format!("backup {}", path.display()), ())
+    }
+
+    fn load(&self, _: History) {}
+
+    fn marks(&self) -> Result<Vec<Mark>> {
+        Ok(Vec::new())
+    }
+
+    fn each_report(&self, _: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
+        Ok(())
     }
 
     fn status(&self) -> Result<Status> {

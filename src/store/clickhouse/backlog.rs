@@ -12,6 +12,13 @@ pub struct Room {
     pub bytes: u64,
 }
 
+impl Default for Room {
+    /// A night of a large platform.
+    fn default() -> Self {
+        Room { rows: 10_000_000, bytes: 8 << 30 }
+    }
+}
+
 /// Reports that wait to be sent.
 pub struct Backlog {
     room: Room,

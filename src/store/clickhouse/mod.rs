@@ -29,13 +29,13 @@ use crate::stats::Stats;
 use crate::store::arrival::Arrival;
 use crate::store::journal::desk::Desk;
 use crate::store::journal::file::StoreFile;
-use crate::store::journal::kept;
 use crate::store::journal::thread::Journal;
 use crate::store::journal::writer::Limits;
+use crate::store::journal::{kept, marks};
 use crate::store::query::Reader;
-use crate::store::record::{Seconds, seconds};
+use crate::store::record::{Record, Seconds, seconds};
 use crate::store::sqlite::Retention;
-use crate::store::{Pending, Status, Store};
+use crate::store::{History, Mark, Pending, Status, Store};
 use crate::unix;
 
 use backlog::Backlog;
@@ -152,6 +152,25 @@ impl Store for ClickHouseStore {
 
     fn backup(&self, _: &Path) -> Result<()> {
         Err(Error::Refused("the reports are in ClickHouse, which has backups of its own".into()))
+    }
+
+    fn load(&self, history: History) {
+        let History { records, mark, answer } = history;
+        if let Some(why) = self.backlog.refusal() {
+            return answer(Err(Error::Store(why)));
+        }
+        let work = move |spool: &mut Spool| {
+            spool.load(&records, mark.as_ref()).map(|()| (records.len() as u64, false))
+        };
+        self.journal.hand(work, |result| answer(result.map(drop)));
+    }
+
+    fn marks(&self) -> Result<Vec<Mark>> {
+        marks::all(&self.file.reader()?).map_err(|e| self.file.failed(e))
+    }
+
+    fn each_report(&self, _: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
+        Err(Error::Refused("the reports are in ClickHouse, whose own client can export them".into()))
     }
 
     /// Counts seals, too, of which there are few. The queue are the reports that the server lacks.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::error::Result;
 use crate::store::clickhouse::client::{Client, rows};
-use crate::store::clickhouse::quote::Quoted;
+use crate::store::clickhouse::quote::{Quoted, set};
 use crate::store::query::{DAY, LONG_HOURS, SOURCE_HOURS};
 use crate::store::record::Seconds;
 use crate::store::sqlite::Retention;
@@ -79,10 +79,32 @@ impl Table {
     }
 }
 
-/// Makes what is not there.
+#[derive(Deserialize)]
+struct Count {
+    tables: usize,
+}
+
+/// Makes what is not there. If everything is, the user need not be allowed to make any of it.
 pub fn make(client: &Client) -> Result<()> {
+    let names: Vec<&str> = statements().filter_map(name).collect();
+    let find = format!(
+        "SELECT count() AS tables FROM system.tables WHERE database = {} AND name IN {}",
+        Quoted(client.database()),
+        set(names.iter().copied())
+    );
+    // Without the database, that is an error.
+    let found =
+        client.ask(&find).map_or(0, |answer| rows::<Count>(&answer).map_or(0, |found| found[0].tables));
+    if found == names.len() {
+        return Ok(());
+    }
     client.make_database()?;
     Ok(statements().try_for_each(|statement| client.change(statement))?)
+}
+
+/// What a statement makes.
+fn name(statement: &str) -> Option<&str> {
+    statement.split_once("IF NOT EXISTS ")?.1.split(' ').next()
 }
 
 fn statements() -> impl Iterator<Item = &'static str> {
@@ -129,6 +151,8 @@ mod tests {
             let text: Vec<&str> = statement.lines().filter(|line| !line.starts_with("--")).collect();
             assert!(text[0].starts_with("CREATE ") && text[0].contains("IF NOT EXISTS"), "{statement}");
         }
+        let names: Vec<&str> = statements().filter_map(name).collect();
+        assert_eq!(names[..4], ["arrival", "abandoned", "report", "to_report"]);
         for table in Table::ALL {
             let view = format!("CREATE MATERIALIZED VIEW IF NOT EXISTS to_{0} TO {0} AS", table.name());
             let start = SCHEMA.find(&view).unwrap();

@@ -13,12 +13,13 @@ use crate::store::arrival::Arrival;
 use crate::store::clickhouse::backlog::Backlog;
 use crate::store::clickhouse::row::Row;
 use crate::store::deliveries::MEMORY;
-use crate::store::journal::ReportId;
+use crate::store::history::Mark;
 use crate::store::journal::desk::Desk;
 use crate::store::journal::file::{Form, StoreFile, give_back};
 use crate::store::journal::writer::{Chores, Intake};
+use crate::store::journal::{ReportId, marks};
 use crate::store::query::Memory;
-use crate::store::record::seconds;
+use crate::store::record::{Record, seconds};
 
 /// What says that a file is a spool ("TrSp"), and what makes its tables.
 pub const FORM: Form = Form {
@@ -54,6 +55,22 @@ impl Spool {
         let mut spool = Spool { file: connection, key, backlog };
         spool.begin_again().map_err(|e| file.failed(e))?;
         Ok(spool)
+    }
+
+    /// Adds a report, which is not kept for any other purpose than to be sent.
+    pub fn add(&mut self, record: &Record) -> Result<ReportId> {
+        let row = Row::of(record);
+        let text = serde_json::to_string(&row).map_err(|e| Error::ToSqlConversionFailure(Box::new(e)))?;
+        let mut add = self.file.prepare_cached("INSERT INTO spool (login, day, row) VALUES (?1, ?2, ?3)")?;
+        let id = add.insert(params![record.login.as_str(), row.day(), text])?;
+        self.backlog.add(text.len());
+        Ok(id)
+    }
+
+    /// Adds reports that are not to run, and the mark that goes with them.
+    pub fn load(&mut self, records: &[Record], mark: Option<&Mark>) -> Result<()> {
+        records.iter().try_for_each(|record| self.add(record).map(drop))?;
+        mark.map_or(Ok(()), |mark| marks::put(&self.file, mark))
     }
 
     /// An attempt to send a batch begins.
@@ -98,14 +115,9 @@ impl Intake for Spool {
     }
 
     fn take(&mut self, arrival: &Arrival) -> Result<(ReportId, Option<Arc<dyn Memory>>)> {
-        let login = arrival.record.login.as_str();
-        let row = Row::of(&arrival.record);
-        let text = serde_json::to_string(&row).map_err(|e| Error::ToSqlConversionFailure(Box::new(e)))?;
-        let mut add = self.file.prepare_cached("INSERT INTO spool (login, day, row) VALUES (?1, ?2, ?3)")?;
-        let id = add.insert(params![login, row.day(), text])?;
+        let id = self.add(&arrival.record)?;
         let mut keep = self.file.prepare_cached("INSERT INTO pending VALUES (?1, ?2, ?3, 0)")?;
-        keep.execute(params![id, login, arrival.body])?;
-        self.backlog.add(text.len());
+        keep.execute(params![id, arrival.record.login.as_str(), arrival.body])?;
         Ok((id, None))
     }
 

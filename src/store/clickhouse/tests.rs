@@ -91,6 +91,22 @@ fn it_answers_as_a_plain_list_would() {
     examination::examine(&mut *store.reader().unwrap(), &mut Model(records), end);
 }
 
+#[test]
+fn history_is_sent_as_well_and_is_not_to_run() {
+    let (server, place, end, mut random) = (Server::start(), Place::new("history"), now(), Random(8));
+    let records: Vec<Record> = (0..2000).map(|_| examination::report(&mut random, end, 14)).collect();
+    let store = place.open(&server.url());
+    let mark = Mark { file: 1, bytes: 5, lines: 1, hash: "x".into() };
+    let (send, answers) = mpsc::channel();
+    let answer = Box::new(move |result| drop(send.send(result)));
+    store.load(History { records: records.clone(), mark: Some(mark.clone()), answer });
+    answers.recv().unwrap().unwrap();
+    assert_eq!(store.marks().unwrap(), [mark]);
+    assert!(store.pending(0, 10).unwrap().is_empty());
+    wait_until_sent(&store);
+    examination::examine(&mut *store.reader().unwrap(), &mut Model(records), end);
+}
+
 /// What each table says how many reports there are, failures where it has only those.
 fn totals(store: &ClickHouseStore) -> [u64; 5] {
     #[derive(Deserialize)]
@@ -264,14 +280,16 @@ fn an_attempt_that_was_abandoned_may_come_late() {
 #[test]
 fn a_batch_is_one_part_of_each_partition_however_many_logins_it_has() {
     let (server, place, t) = (Server::start(), Place::new("part"), f64::from(now()));
+    // Each leads to nine rows of a table.
     let record = |n: u32| Record {
         t,
         login: format!("user{n}@example.com").into(),
         ip: Some(std::net::Ipv4Addr::from(n).into()),
         net: crate::store::record::net(std::net::Ipv4Addr::from(n).into(), (24, 64)),
-        success: n.is_multiple_of(2),
+        success: true,
         pwhash: format!("{n:x}").into(),
         device: format!("device {n}").into(),
+        place: crate::store::record::Place { country: "DE".into(), asn: n + 1, ..Default::default() },
         protocol: "imap".into(),
         ..Record::default()
     };
@@ -282,12 +300,13 @@ fn a_batch_is_one_part_of_each_partition_however_many_logins_it_has() {
     #[derive(Deserialize)]
     struct Parts {
         parts: u64,
-        most: u32,
+        blocks: u64,
     }
-    let find = "SELECT count() AS parts, max(level) AS most FROM system.parts
+    let find =
+        "SELECT count() AS parts, sum(max_block_number - min_block_number + 1) AS blocks FROM system.parts
         WHERE database = 'trackalert' AND active AND table != 'abandoned'";
     let found: Vec<Parts> = rows(&client.ask(find).unwrap()).unwrap();
-    assert_eq!((found[0].parts, found[0].most), (5, 0));
+    assert_eq!((found[0].parts, found[0].blocks), (5, 5));
 }
 
 #[test]

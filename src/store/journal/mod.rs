@@ -4,6 +4,7 @@
 pub mod desk;
 pub mod file;
 pub mod kept;
+pub mod marks;
 pub mod thread;
 pub mod writer;
 

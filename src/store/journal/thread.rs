@@ -53,6 +53,18 @@ impl<I: Intake> Journal<I> {
         }
     }
 
+    /// Has rows changed, and `answer` called.
+    pub fn hand(
+        &self,
+        work: impl FnOnce(&mut I) -> rusqlite::Result<Progress> + Send + 'static,
+        answer: impl FnOnce(Result<Progress>) + Send + 'static,
+    ) {
+        let order = Order { work: Box::new(work), answer: Box::new(answer) };
+        if let Err(mpsc::SendError(Message::Order(order))) = self.messages.send(Message::Order(order)) {
+            (order.answer)(Err(closed()));
+        }
+    }
+
     /// Has rows changed, and waits for it. As often as there is more to do.
     pub fn order(
         &self,
@@ -61,9 +73,8 @@ impl<I: Intake> Journal<I> {
         let mut changed = 0;
         loop {
             let (send, answers) = mpsc::channel();
-            let answer = Box::new(move |result| drop(send.send(result)));
+            self.hand(work.clone(), move |result| drop(send.send(result)));
             // If nobody hears it, nobody answers either.
-            let _ = self.messages.send(Message::Order(Order { work: Box::new(work.clone()), answer }));
             let (rows, has_more) = answers.recv().map_err(|_| closed())??;
             changed += rows;
             if !has_more {

@@ -30,7 +30,7 @@ pub enum Message<I> {
 /// Work in a transaction of its own, and who hears what came of it.
 pub struct Order<I> {
     pub work: Work<I>,
-    pub answer: Box<dyn FnOnce(crate::error::Result<Progress>) + Send>,
+    pub answer: Hear,
 }
 
 /// How many rows were changed, and whether there is more to do.
@@ -38,6 +38,9 @@ pub type Progress = (u64, bool);
 
 /// Changes rows.
 pub type Work<I> = Box<dyn FnOnce(&mut I) -> Result<Progress> + Send>;
+
+/// Hears the same, or why it could not be done.
+pub type Hear = Box<dyn FnOnce(crate::error::Result<Progress>) + Send>;
 
 /// What takes reports in. Everything but [`transaction`](Intake::transaction) happens in one.
 pub trait Intake: Sized + Send + 'static {

@@ -1,6 +1,7 @@
 //! One transaction: the reports that came in together, and the counts that have waited longest.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -12,8 +13,8 @@ use crate::store::arrival::Arrival;
 use crate::store::journal::ReportId;
 use crate::store::journal::file::StoreFile;
 use crate::store::journal::writer::Intake;
-use crate::store::query;
-use crate::store::record::Record;
+use crate::store::query::{self, DAY};
+use crate::store::record::{Record, seconds};
 use crate::store::sqlite::ledger::{Before, Keys, Ledger};
 use crate::store::sqlite::raw::{self, Clients};
 use crate::store::sqlite::{counts, pending, recovery};
@@ -81,7 +82,9 @@ impl Books {
     pub fn add(&mut self, record: &Record) -> rusqlite::Result<(ReportId, Arc<Memory>)> {
         let id = self.last + 1;
         let (login, before) = self.count(record, id)?;
-        let client = self.clients.number(&self.file, record)?;
+        // A report of long ago still needs what its client says when it is counted again.
+        let today = record.seconds().max(seconds(SystemTime::now())) / DAY;
+        let client = self.clients.number(&self.file, record, today)?;
         raw::insert(&self.file, id, login, record, &before, client)?;
         self.last = id;
         Ok((id, before.memory))

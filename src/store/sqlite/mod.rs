@@ -5,6 +5,7 @@
 mod commit;
 mod counts;
 mod forget;
+mod history;
 mod ledger;
 mod packed;
 mod pending;
@@ -26,15 +27,14 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::stats::Stats;
 use crate::store::arrival::Arrival;
-use crate::store::journal::ReportId;
 use crate::store::journal::desk::Desk;
 use crate::store::journal::file::{Form, StoreFile};
-use crate::store::journal::kept;
 use crate::store::journal::thread::Journal;
 use crate::store::journal::writer::Limits;
+use crate::store::journal::{ReportId, kept, marks};
 use crate::store::query::Reader;
-use crate::store::record::seconds;
-use crate::store::{Pending, Status, Store};
+use crate::store::record::{Record, seconds};
+use crate::store::{History, Mark, Pending, Status, Store};
 
 use commit::Books;
 use ledger::Ledger;
@@ -109,6 +109,28 @@ impl Store for FileStore {
         let file = self.file.reader()?;
         let path = path.to_str().ok_or_else(|| Error::Bad { what: "a path", value: format!("{path:?}") })?;
         file.execute("VACUUM INTO ?1", [path]).map(drop).map_err(|e| self.file.failed(e))
+    }
+
+    fn load(&self, history: History) {
+        let History { records, mark, answer } = history;
+        let work = move |books: &mut Books| {
+            history::load(books, &records, mark.as_ref()).map(|()| (records.len() as u64, false))
+        };
+        self.journal.hand(work, |result| answer(result.map(drop)));
+    }
+
+    fn marks(&self) -> Result<Vec<Mark>> {
+        marks::all(&self.file.reader()?).map_err(|e| self.file.failed(e))
+    }
+
+    fn each_report(&self, take: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
+        let mut taken = Ok(());
+        let take = |record| {
+            taken = take(&record);
+            taken.is_ok()
+        };
+        history::each(&self.file.reader()?, take).map_err(|e| self.file.failed(e))?;
+        taken
     }
 
     fn status(&self) -> Result<Status> {

@@ -6,7 +6,6 @@ use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use crate::store::journal::ReportId;
-use crate::store::query::DAY;
 use crate::store::record::{Place, Record, net};
 use crate::store::sqlite::ledger::{Before, address, ip_bytes};
 
@@ -30,13 +29,12 @@ impl Default for Clients {
 }
 
 impl Clients {
-    /// The number of what a client says of itself; none if that is nothing.
-    pub fn number(&mut self, file: &Connection, record: &Record) -> Result<Option<i64>> {
+    /// The number of what a client says of itself, in a report that comes in `today`; none if that is nothing.
+    pub fn number(&mut self, file: &Connection, record: &Record, today: u32) -> Result<Option<i64>> {
         if record.device_id.is_empty() && record.device.is_empty() {
             return Ok(None);
         }
-        let (key, today) =
-            ((record.device_id.to_string(), record.device.to_string()), record.seconds() / DAY);
+        let key = (record.device_id.to_string(), record.device.to_string());
         if let Some((id, day)) = self.0.get(&key)
             && *day >= today
         {

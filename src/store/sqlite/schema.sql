@@ -17,7 +17,7 @@ CREATE TABLE login (
     latest  REAL NOT NULL
 ) STRICT;
 
--- What clients say of themselves, and the day of the last report that said so.
+-- What clients say of themselves, and the last day when a report came in that said so.
 CREATE TABLE client (
     id        INTEGER PRIMARY KEY,
     device_id TEXT NOT NULL,

@@ -62,7 +62,7 @@ impl Chores<Books> for Upkeep {
         let raw = before(self.retention.raw_days * 24);
         // An address leads to its reports.
         let (sources, others) = (raw.min(before(SOURCE_HOURS)), before(LONG_HOURS));
-        delete_reports(&books.file, raw)?;
+        delete_reports(&books.file, raw, books.applied)?;
         for (table, key, since) in [
             ("delivery", "id", before(1)),
             ("failures", "hour, login", others),
@@ -128,12 +128,13 @@ impl Upkeep {
 }
 
 /// Deletes reports of before a time, in the order of arrival: one that was imported, of long ago, goes with
-/// its neighbours.
-fn delete_reports(file: &Connection, since: Seconds) -> Result<()> {
+/// its neighbours. What counts on disk lack, a crash would lose with its report.
+fn delete_reports(file: &Connection, since: Seconds, applied: ReportId) -> Result<()> {
     let mut find = file.prepare_cached("SELECT id, t FROM raw ORDER BY id LIMIT ?1")?;
     let rows = find.query_map([ROWS], |row| Ok((row.get::<_, ReportId>(0)?, row.get::<_, f64>(1)?)))?;
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    if let Some((last, _)) = rows.iter().take_while(|(_, t)| *t < f64::from(since)).last() {
+    let is_old = |(id, t): &&(ReportId, f64)| *t < f64::from(since) && *id <= applied;
+    if let Some((last, _)) = rows.iter().take_while(is_old).last() {
         file.prepare_cached("DELETE FROM raw WHERE id <= ?1")?.execute([last])?;
     }
     Ok(())

@@ -1,0 +1,211 @@
+//! Reports of the past into a store. Several thousand are stored together, with how far their file was read,
+//! so that whatever ends an import, the next one goes on from there.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::SystemTime;
+
+use crate::device::Devices;
+use crate::error::{Error, Result};
+use crate::login::LoginTuple;
+use crate::store::line::Kept;
+use crate::store::record::Record;
+use crate::store::{Enrich, History, Store};
+use crate::transfer::input::{Found, Input, Place};
+use crate::transfer::progress::Progress;
+
+/// Reports that are stored together.
+const ROWS: usize = 5000;
+
+/// Lines that can't be read and are complained of one by one.
+const COMPLAINTS: u64 = 10;
+
+/// What makes records of lines, and where they go.
+pub struct Import<'a> {
+    pub store: &'a dyn Store,
+    pub enrich: &'a Enrich,
+    pub devices: &'a Devices,
+    /// Whether it is to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What became of the lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub lines: u64,
+    pub stored: u64,
+    /// No reports.
+    pub skipped: u64,
+    /// Can't be read, or have no usable time.
+    pub bad: u64,
+}
+
+/// What a line is.
+enum Line {
+    Report(Box<Record>),
+    Other,
+    Bad(String),
+}
+
+/// One import under way.
+struct Run<'i> {
+    input: &'i mut Input,
+    progress: Progress<'i>,
+    tally: Tally,
+    /// The file's number.
+    file: u32,
+    records: Vec<Record>,
+    /// Up to where every line is in the tally.
+    done: Place,
+    /// The reports that are being stored, and how many they are.
+    waits: Option<(Receiver<Result<()>>, u64)>,
+}
+
+impl Import<'_> {
+    /// Reads lines from where an earlier import of the same file ended, and stores what is in them. Says to
+    /// `out` what is wrong with them and what became of them.
+    pub fn run<'i>(&self, input: &'i mut Input, out: &'i mut dyn Write) -> Result<Tally> {
+        let marks = self.store.marks()?;
+        let known = input.go_on(&marks)?;
+        let next = marks.iter().map(|mark| mark.file).max().unwrap_or_default() + 1;
+        let (done, file) = (input.place(), known.unwrap_or(next));
+        let mut progress = Progress::of_bytes(input.size(), done.bytes, out);
+        if known.is_some() {
+            progress.say(&format!("{}: going on after line {}", input.name().display(), done.lines));
+        }
+        let (tally, records) = (Tally::default(), Vec::with_capacity(ROWS));
+        let mut run = Run { input, progress, tally, file, records, done, waits: None };
+        let result = self.read(&mut run);
+        // What is on its way when something else fails may be stored all the same.
+        let last = run.wait();
+        let text = run.tally.to_string();
+        run.progress.finish(&text);
+        result.and(last).map(|()| run.tally)
+    }
+
+    fn read(&self, run: &mut Run) -> Result<()> {
+        let mut line = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let found = run.input.next(&mut line)?;
+            match found {
+                Found::End => return self.finish(run),
+                Found::TooLong => run.complain("too long"),
+                Found::Line | Found::Unfinished => match self.line(&line) {
+                    Line::Report(record) => run.records.push(*record),
+                    Line::Other => run.tally.skipped += 1,
+                    Line::Bad(why) if found == Found::Unfinished => {
+                        run.complain(&format!("not finished: {why}"));
+                        run.tally.lines += 1;
+                        // When there is more of it, it is read again.
+                        return self.finish(run);
+                    }
+                    Line::Bad(why) => run.complain(&why),
+                },
+            }
+            run.tally.lines += 1;
+            run.done = run.input.place();
+            if run.records.len() >= ROWS {
+                self.store(run)?;
+            }
+        }
+        self.finish(run)?;
+        Err(interrupted(run))
+    }
+
+    fn line(&self, line: &[u8]) -> Line {
+        if line.trim_ascii().is_empty() {
+            return Line::Other;
+        }
+        let read = || Ok((LoginTuple::from_history(line)?, Kept::of(line)?));
+        let (mut login, kept) = match read() {
+            Ok(read) => read,
+            Err(e) => return Line::Bad(reason(&e)),
+        };
+        // A store also keeps reports that name nobody.
+        if login.login().is_empty() && kept.is_none() {
+            return Line::Other;
+        }
+        if !login.has_usable_time(SystemTime::now()) {
+            return Line::Bad("t: seconds since 1970 expected, from 2000 to now".into());
+        }
+        Line::Report(Box::new(match kept {
+            Some(kept) => kept.record(&login, self.enrich),
+            None => {
+                if login.is_device_unknown() {
+                    login.set_device(self.devices.parse(login.protocol(), login.device_id()));
+                }
+                self.enrich.record(&login)
+            }
+        }))
+    }
+
+    /// Has what was read stored, once what was read before it is. Meanwhile more is read.
+    fn store(&self, run: &mut Run) -> Result<()> {
+        run.wait()?;
+        let (send, answers) = mpsc::channel();
+        let answer = Box::new(move |result| drop(send.send(result)));
+        let mark = run.input.mark(run.file, run.done)?;
+        let records = std::mem::replace(&mut run.records, Vec::with_capacity(ROWS));
+        run.waits = Some((answers, records.len() as u64));
+        self.store.load(History { records, mark, answer });
+        run.progress.at(run.done.bytes, run.tally.stored);
+        Ok(())
+    }
+
+    fn finish(&self, run: &mut Run) -> Result<()> {
+        if run.done.bytes > 0 {
+            self.store(run)?;
+        }
+        run.wait()
+    }
+}
+
+impl Run<'_> {
+    fn wait(&mut self) -> Result<()> {
+        let Some((answers, reports)) = self.waits.take() else { return Ok(()) };
+        answers.recv().unwrap_or_else(|_| Err(Error::Store("it was given up".into())))?;
+        self.tally.stored += reports;
+        Ok(())
+    }
+
+    fn complain(&mut self, why: &str) {
+        self.tally.bad += 1;
+        if self.tally.bad <= COMPLAINTS {
+            let (name, line) = (self.input.name().display(), self.input.place().lines);
+            let text = format!("{name}: line {line}: {why}");
+            self.progress.say(&text);
+        }
+        if self.tally.bad == COMPLAINTS {
+            self.progress.say("further bad lines are only counted");
+        }
+    }
+}
+
+/// What is wrong with a line; where in it only if its syntax is.
+fn reason(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    let Some((what, place)) = text.rsplit_once(" at line ") else { return text };
+    match place.split_once(" column ") {
+        Some((_, column)) if !e.is_data() => format!("{what} at column {column}"),
+        _ => what.to_owned(),
+    }
+}
+
+fn interrupted(run: &Run) -> Error {
+    let (name, lines) = (run.input.name().display(), run.done.lines);
+    let next = match run.input.size() {
+        Some(_) => "the same command goes on from there",
+        None => "nothing remembers that",
+    };
+    Error::Refused(format!("{name}: interrupted after line {lines}: {next}"))
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { lines, stored, skipped, bad } = self;
+        write!(f, "{lines} lines read, {stored} reports stored, {skipped} lines skipped, {bad} bad")
+    }
+}
