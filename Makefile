@@ -90,10 +90,11 @@ policy:
 audit:
 	$(CARGO) deny --locked check advisories
 
-# Ours and the original in turn; see tests/bench/bench --help.
+# Ours and the original in turn, then the report store; see tests/bench/bench --help, and store --help.
 bench: build check-tools
 	$(call packages,valgrind:valgrind)
 	tests/bench/bench
+	tests/bench/store
 
 # How long each fuzz target runs, and which do.
 FUZZ_SECONDS ?= 60

@@ -63,7 +63,9 @@ impl Intake {
                 ticket.answer(Answer::OK);
             }
         };
-        let (body, delivery) = (call.body.to_vec(), call.delivery.clone());
+        // An empty name tells nothing apart.
+        let delivery = call.delivery.clone().filter(|delivery| !delivery.is_empty());
+        let body = call.body.to_vec();
         self.store.push(Arrival { record, login, body, delivery, answer: store::Answer::new(answer) });
         if waits { Reaction::Later } else { Reaction::Now(Answer::OK) }
     }

@@ -106,15 +106,16 @@ class Daemon:
                     raise Failed(f"{self.name}: {answer}")
 
     def post(self, command, attrs):
-        """Calls a custom endpoint."""
+        """Calls a custom endpoint; what it answers."""
         body = json.dumps({"attrs": attrs})
         request = (f"POST /command/{command} HTTP/1.0\r\nAuthorization: Basic d2ZvcmNlOnN1cGVy\r\n"
                    f"Content-Length: {len(body)}\r\n\r\n{body}")
         with socket.create_connection(("127.0.0.1", self.port), 30) as client, client.makefile("rb") as answer:
             client.sendall(request.encode())
-            status = answer.readline().decode()
-        if " 200 " not in status:
+            status, _, content = answer.read().decode().partition("\r\n\r\n")
+        if " 200 " not in status.partition("\r\n")[0]:
             raise Failed(f"{self.name}: {command}: {status.strip()}")
+        return json.loads(content)["r_attrs"]
 
     def drain(self):
         """Waits until no report waits for its function."""

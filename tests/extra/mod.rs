@@ -28,6 +28,8 @@ mod sandbox;
 mod secrets;
 /// What is shipped beside the program.
 mod shipped;
+/// The report store, and what is left of it when the process ends.
+mod store;
 /// Listeners that speak TLS.
 mod tls;
 /// What clients do inside TLS, and instead of it.

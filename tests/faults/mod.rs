@@ -23,5 +23,7 @@ mod memory;
 mod peers;
 /// Receivers of webhooks that do not answer as they should.
 mod receivers;
+/// A report store whose disk is full, or whose file is locked, damaged or can't be had.
+mod store;
 /// No threads left.
 mod threads;

@@ -73,7 +73,7 @@ impl Tally {
             let class = CLASSES.iter().rposition(|least| count >= least).unwrap_or_default();
             spread[class] += 1;
         }
-        let (all, sample) = (self.len(), self.sample.len() as u64);
+        let (all, sample) = (self.len(), self.sample.len().max(1) as u64);
         if self.all.is_some() { spread.map(|count| (count * all + sample / 2) / sample) } else { spread }
     }
 }

@@ -18,7 +18,7 @@ pub struct Desk {
     done: Mutex<Vec<ReportId>>,
     /// Why nothing can be written.
     trouble: Mutex<Option<String>>,
-    /// When something was committed last.
+    /// When something was committed last, or began to wait.
     committed: Mutex<Instant>,
 }
 
@@ -30,7 +30,11 @@ impl Desk {
 
     /// A report is on its way to the writer.
     pub fn sent(&self) {
-        self.stats.metrics.store_queue.set(1 + self.waiting.fetch_add(1, Ordering::Relaxed) as i64);
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        if waiting == 0 {
+            *self.committed.lock() = Instant::now();
+        }
+        self.stats.metrics.store_queue.set(1 + waiting as i64);
     }
 
     /// The writer has so many of them.
@@ -76,6 +80,11 @@ impl Desk {
     pub fn failed(&self, why: String) {
         self.stats.metrics.store_errors.inc();
         *self.trouble.lock() = Some(why);
+    }
+
+    /// Something could be written.
+    pub fn recovered(&self) {
+        *self.trouble.lock() = None;
     }
 
     /// Why nothing can be written, if that is so.

@@ -28,7 +28,7 @@ pub struct Form {
 const LOG_PAGES: i64 = 8000;
 
 /// How long a connection waits for another one, or for another program that looks into the file.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// KiB of the file that a connection keeps in memory: the writer's, and a reader's.
 const WRITER_CACHE: i64 = 64 << 10;
@@ -171,12 +171,20 @@ impl StoreFile {
     /// What SQLite said, and what to do about a file that is damaged.
     pub fn complaint(&self, e: &rusqlite::Error) -> String {
         let path = self.path.display();
-        match e.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                format!("{path}: damaged ({e}); trackalert --repair-store {path} saves what can be saved")
-            }
-            _ => format!("{path}: {e}"),
+        // A value that is none is in a page that SQLite has no reason to doubt.
+        let is_no_value = matches!(
+            e,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+        );
+        let code = e.sqlite_error_code();
+        if is_no_value || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+            return format!(
+                "{path}: damaged ({e}); trackalert --repair-store {path} saves what can be saved"
+            );
         }
+        format!("{path}: {e}")
     }
 }
 

@@ -21,15 +21,25 @@ pub fn let_go(file: &Connection, done: &mut [ReportId]) -> Result<()> {
 /// it from ever starting.
 const TRIES: u32 = 10;
 
-/// Notes that reports that have not run are tried again. Those are given up at which the process has ended
-/// each time.
-pub fn try_again(file: &Connection) -> Result<()> {
-    file.execute("UPDATE pending SET tries = tries + 1", [])?;
-    let given_up = file.execute("DELETE FROM pending WHERE tries > ?1", [TRIES])?;
+/// Notes that those after one and up to another are tried again. Those behind them are not, whatever ends
+/// the process before it is their turn.
+pub fn try_again(file: &Connection, after: ReportId, last: ReportId) -> Result<usize> {
+    file.execute("UPDATE pending SET tries = tries + 1 WHERE id > ?1 AND id <= ?2", [after, last])
+}
+
+/// Gives up reports that were tried too often, because the process has ended each time.
+pub fn give_up(file: &Connection) -> Result<()> {
+    let given_up = file.execute("DELETE FROM pending WHERE tries >= ?1", [TRIES])?;
     if given_up > 0 {
         log::error!("{given_up} reports are not run: the process has ended each time that they were to");
     }
     Ok(())
+}
+
+/// Writes something that stays nowhere, to see whether that works.
+pub fn try_to_write(file: &Connection) -> Result<()> {
+    file.execute("INSERT INTO meta VALUES ('trial', zeroblob(1000))", [])?;
+    file.execute("DELETE FROM meta WHERE name = 'trial'", []).map(drop)
 }
 
 /// Remembers with which delivery a report came.

@@ -13,7 +13,7 @@ use crate::store::arrival::{Arrival, Fate, Ticket};
 use crate::store::deliveries::Deliveries;
 use crate::store::journal::ReportId;
 use crate::store::journal::desk::Desk;
-use crate::store::journal::file::StoreFile;
+use crate::store::journal::file::{PATIENCE, StoreFile};
 use crate::store::journal::kept;
 use crate::store::query::Memory;
 use crate::store::record::seconds;
@@ -55,6 +55,8 @@ pub trait Intake: Sized + Send + 'static {
     fn take(&mut self, arrival: &Arrival) -> Result<(ReportId, Option<Arc<dyn Memory>>)>;
     /// What belongs to the reports of a transaction.
     fn after_reports(&mut self) -> Result<()>;
+    /// Whoever reads the file finds what was written.
+    fn committed(&mut self) {}
     /// After a transaction that has failed, what is in memory may be wrong.
     fn begin_again(&mut self) -> Result<()>;
     /// What is to be written at the end.
@@ -64,6 +66,9 @@ pub trait Intake: Sized + Send + 'static {
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.file().execute_batch("BEGIN IMMEDIATE")?;
         let done = work(self).and_then(|done| self.file().execute_batch("COMMIT").map(|()| done));
+        if done.is_ok() {
+            self.committed();
+        }
         if done.is_err() && !self.file().is_autocommit() {
             // It fails if SQLite has done it already.
             let _ = self.file().execute_batch("ROLLBACK");
@@ -74,7 +79,7 @@ pub trait Intake: Sized + Send + 'static {
 
 /// What is to be done beside taking in reports.
 pub trait Chores<I>: Send + 'static {
-    /// Reports were committed, or a step was.
+    /// Reports were committed.
     fn after_commit(&mut self);
     /// A little of everything, in a transaction.
     fn step(&mut self, intake: &mut I) -> Result<()>;
@@ -85,6 +90,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// After a failure, how long reports are refused before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a try after a failure waits for another program that has locked the file.
+const HASTE: Duration = Duration::from_millis(50);
 
 /// How often the same failure is logged.
 const COMPLAINT: Duration = Duration::from_secs(60);
@@ -112,6 +120,8 @@ pub struct Writer<I, C> {
     /// When it is tried again after a failure.
     next_try: Option<Instant>,
     complained: Option<Instant>,
+    /// Whether the last try has failed.
+    is_hasty: bool,
 }
 
 impl<I: Intake, C: Chores<I>> Writer<I, C> {
@@ -124,8 +134,8 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         limits: Limits,
         messages: Receiver<Message<I>>,
     ) -> Writer<I, C> {
-        let (next_try, complained) = (None, None);
-        Writer { file, intake, deliveries, chores, desk, limits, messages, next_try, complained }
+        let (next_try, complained, is_hasty) = (None, None, false);
+        Writer { file, intake, deliveries, chores, desk, limits, messages, next_try, complained, is_hasty }
     }
 
     /// Works until it is told to stop, or nobody is left to tell it.
@@ -204,6 +214,7 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         match result {
             Ok(()) => {
                 self.desk.committed(fates.iter().flatten().count(), start.elapsed());
+                self.be_patient();
                 for (Arrival { login, answer, .. }, fate) in arrivals.into_iter().zip(fates) {
                     let stored = |(id, before)| Fate::Stored(Ticket { login, before, id });
                     answer.send(Ok(fate.map_or(Fate::Known, stored)));
@@ -239,12 +250,21 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         }
         let mut done = self.desk.done();
         let chores = &mut self.chores;
+        let is_trial = self.desk.trouble().is_some();
         let result = self.intake.transaction(|intake| {
             kept::let_go(intake.file(), &mut done)?;
+            if is_trial {
+                kept::try_to_write(intake.file())?;
+            }
             chores.step(intake)
         });
         match result {
-            Ok(()) => self.chores.after_commit(),
+            // Reports may not come before somebody hears that they can.
+            Ok(()) if is_trial => {
+                self.desk.recovered();
+                self.be_patient();
+            }
+            Ok(()) => {}
             Err(e) => {
                 self.desk.undone(done);
                 self.fail(&e);
@@ -278,7 +298,17 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
             self.complained = Some(Instant::now());
         }
         self.desk.failed(text);
+        // Whoever has locked the file must not hold up reports again and again.
+        let _ = self.intake.file().busy_timeout(HASTE);
+        self.is_hasty = true;
         self.next_try = Some(Instant::now() + PAUSE);
+    }
+
+    /// After a success, waits again for whoever locks the file for a moment.
+    fn be_patient(&mut self) {
+        if std::mem::take(&mut self.is_hasty) {
+            let _ = self.intake.file().busy_timeout(PATIENCE);
+        }
     }
 
     /// Writes everything, so that the next start has nothing to count again.

@@ -19,9 +19,12 @@ use crate::store::sqlite::ledger::{Before, Keys, Ledger};
 use crate::store::sqlite::raw::{self, Clients};
 use crate::store::sqlite::{counts, pending, recovery};
 
-/// Rows of a table whose state on disk may be behind. All of them are counted again after a crash, a
-/// thousand in some ten milliseconds.
+/// Rows of a table whose state on disk may be behind.
 const DIRTY: usize = 20_000;
+
+/// Reports by which it may be behind. All of them are counted again after a crash, a thousand in some ten
+/// milliseconds.
+const BEHIND: ReportId = 50_000;
 
 /// What a transaction works on.
 pub struct Books {
@@ -53,6 +56,10 @@ impl Intake for Books {
 
     fn after_reports(&mut self) -> rusqlite::Result<()> {
         self.write_counts()
+    }
+
+    fn committed(&mut self) {
+        self.ledger.lock().committed = self.last;
     }
 
     /// The ledger may have counted what the file has not.
@@ -124,7 +131,7 @@ impl Books {
 
     /// Writes counts until no more than `left` of a table wait, and notes what the disk has then.
     pub fn write_counts_but(&mut self, left: usize) -> rusqlite::Result<()> {
-        counts::write(&self.file, &self.ledger, left)?;
+        counts::write(&self.file, &self.ledger, left, self.last - BEHIND)?;
         let applied = self.ledger.lock().first_missing().map_or(self.last, |first| first - 1);
         if applied != self.applied {
             let note = "UPDATE meta SET value = ?1 WHERE name = 'applied'";

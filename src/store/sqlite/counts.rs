@@ -27,14 +27,15 @@ pub fn login(file: &Connection, name: &str) -> Result<Found<LoginRow>> {
     let row = find.query_row([name], |row| {
         let Packed(memory) = row.get::<_, Packed<Memory>>(1)?;
         let (id, head, latest) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        Ok((LoginRow { id, memory: Arc::new(memory), head, latest }, row.get(4)?))
+        let settled = (head, latest);
+        Ok((LoginRow { id, memory: Arc::new(memory), head, latest, settled }, row.get(4)?))
     });
     row.optional()
 }
 
 /// Makes the row of a login that was never seen.
 pub fn add_login(file: &Connection, name: &str) -> Result<LoginRow> {
-    let row = LoginRow { id: 0, memory: Arc::default(), head: 0, latest: 0.0 };
+    let row = LoginRow { id: 0, memory: Arc::default(), head: 0, latest: 0.0, settled: (0, 0.0) };
     let add = "INSERT INTO login (name, memory, applied, head, latest) VALUES (?1, ?2, 0, 0, 0)";
     file.prepare_cached(add)?.execute(params![name, Packed(&*row.memory)])?;
     Ok(LoginRow { id: file.last_insert_rowid(), ..row })
@@ -49,7 +50,8 @@ pub fn failures(file: &Connection, key: FailuresKey) -> Result<Found<Hour<Failur
 pub fn source(file: &Connection, key: &SourceKey) -> Result<Found<SourceRow>> {
     let find = "SELECT counts, head, applied FROM source WHERE hour = ?1 AND source = ?2";
     let row = file.prepare_cached(find)?.query_row(params![key.0, source_bytes(&key.1)], |row| {
-        Ok((SourceRow { counts: row.get::<_, Packed<_>>(0)?.0, head: row.get(1)? }, row.get(2)?))
+        let (head, settled) = (row.get(1)?, row.get(1)?);
+        Ok((SourceRow { counts: row.get::<_, Packed<_>>(0)?.0, head, settled }, row.get(2)?))
     });
     row.optional()
 }
@@ -61,14 +63,10 @@ pub fn platform(file: &Connection, key: &PlatformKey) -> Result<Found<Traffic>> 
     file.prepare_cached(find)?.query_row(key, row).optional()
 }
 
-/// The first and the last hour of which a source has something; 0 without one.
-pub fn hours(file: &Connection) -> Result<(Seconds, Seconds)> {
-    // Two questions, each of which looks at one end of the table.
-    let hour = |end: &str| -> Result<Seconds> {
-        let find = format!("SELECT coalesce({end}(hour), 0) FROM source");
-        file.prepare_cached(&find)?.query_row([], |row| row.get(0))
-    };
-    Ok((hour("min")?, hour("max")?))
+/// The last hour before of which any source has something.
+pub fn hour_before(file: &Connection, hour: Seconds) -> Result<Option<Seconds>> {
+    let mut find = file.prepare_cached("SELECT max(hour) FROM source WHERE hour < ?1")?;
+    find.query_row([hour], |row| row.get(0))
 }
 
 /// Brings the rows that a report changes into the ledger, but that of its login. The ledger is not held
@@ -100,8 +98,10 @@ pub fn fetch(file: &Connection, ledger: &Mutex<Ledger>, keys: &Keys) -> Result<(
 /// Rows that are taken from the ledger at a time, which is not held while they are written.
 const ROUND: usize = 64;
 
-/// Writes rows that have changed, those first that wait longest, until no more than `left` of a table do.
-pub fn write(file: &Connection, ledger: &Mutex<Ledger>, left: usize) -> Result<()> {
+/// Writes rows that have changed, those first that wait longest, until no more than `left` of a table do and
+/// none since the report `before`. A few rows that change all the time would wait for ever.
+pub fn write(file: &Connection, ledger: &Mutex<Ledger>, left: usize, before: ReportId) -> Result<()> {
+    let left = (left, before);
     let change = "UPDATE login SET memory = ?2, applied = ?3, head = ?4, latest = ?5 WHERE id = ?1";
     each(
         left,
@@ -142,18 +142,25 @@ pub fn write(file: &Connection, ledger: &Mutex<Ledger>, left: usize) -> Result<(
 /// A row to be written, with its key and the latest report that it includes.
 type Change<K, V> = (K, V, ReportId);
 
+/// What may wait: so many rows, of which none has since this report.
+type Left = (usize, ReportId);
+
 /// Rows of one table that wait to be written, beyond `left`.
-fn take<K: Hash + Eq + Clone, V: Clone>(shelf: &mut Shelf<K, V>, left: usize) -> Vec<Change<K, V>> {
-    let number = shelf.dirty().saturating_sub(left).min(ROUND);
-    (0..number)
-        .map_while(|_| shelf.take_dirty().map(|(key, row, applied)| (key, row.clone(), applied)))
-        .collect()
+fn take<K: Hash + Eq + Clone, V: Clone>(shelf: &mut Shelf<K, V>, (left, before): Left) -> Vec<Change<K, V>> {
+    let mut rows = Vec::new();
+    while rows.len() < ROUND
+        && (shelf.dirty() > left || shelf.first_missing().is_some_and(|first| first <= before))
+        && let Some((key, row, applied)) = shelf.take_dirty()
+    {
+        rows.push((key, row.clone(), applied));
+    }
+    rows
 }
 
 /// Writes what `take` gives as long as there is something.
 fn each<K, V>(
-    left: usize,
-    take: impl Fn(usize) -> Vec<Change<K, V>>,
+    left: Left,
+    take: impl Fn(Left) -> Vec<Change<K, V>>,
     write: impl Fn(K, V, ReportId) -> Result<usize>,
 ) -> Result<()> {
     loop {

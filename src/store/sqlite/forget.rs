@@ -33,7 +33,9 @@ pub fn forget(books: &mut Books, name: &str, now: Seconds) -> Result<(u64, bool)
         next = before;
     }
     let changed = books.last + 1;
-    books.ledger.lock().logins.edit(name, changed, |row| row.head = next);
+    books.ledger.lock().logins.edit(name, changed, |row| {
+        (row.head, row.settled.0) = (next, next);
+    });
     books.file.prepare_cached("UPDATE login SET head = ?2 WHERE id = ?1")?.execute([login, next])?;
     Ok((removed, true))
 }
@@ -57,7 +59,7 @@ fn forget_counts(books: &mut Books, name: &str, login: i64, now: Seconds) -> Res
     let mut removed = 0;
     let mut delete = books.file.prepare_cached("DELETE FROM failures WHERE hour = ?1 AND login = ?2")?;
     // A sender's clock may be a day ahead.
-    let hours = now / HOUR - LONG_HOURS..=now / HOUR + 24;
+    let hours = (now / HOUR).saturating_sub(LONG_HOURS)..=now / HOUR + 24;
     for hour in hours {
         removed += delete.execute(params![hour * HOUR, login])? as u64;
     }

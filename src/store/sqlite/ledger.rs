@@ -1,6 +1,7 @@
 //! The counts that are in memory, of which the disk may have an earlier state. The writer alone changes
 //! them; readers look here first and ask the file for what is not here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,14 +27,17 @@ pub struct LoginRow {
     /// Its latest report, and the latest time of all of them.
     pub head: ReportId,
     pub latest: f64,
+    /// The same before those that are not committed yet.
+    pub settled: (ReportId, f64),
 }
 
 /// What a source did in an hour.
 #[derive(Clone, Default)]
 pub struct SourceRow {
     pub counts: Hour<Activity>,
-    /// Its latest report.
+    /// Its latest report, and the latest one before those that are not committed yet.
     pub head: ReportId,
+    pub settled: ReportId,
 }
 
 pub type FailuresKey = (Seconds, i64);
@@ -53,8 +57,10 @@ pub struct Ledger {
     pub failures: Shelf<FailuresKey, Hour<Failures>>,
     pub sources: Shelf<SourceKey, SourceRow>,
     pub platform: Shelf<PlatformKey, Traffic>,
-    /// The hour of the latest report that was counted.
-    pub last_hour: Seconds,
+    /// The hours of the reports that were counted.
+    pub hours: BTreeSet<Seconds>,
+    /// The latest report that readers find in the file.
+    pub committed: ReportId,
 }
 
 /// The rows that a report changes.
@@ -87,7 +93,8 @@ impl Default for Ledger {
             failures: Shelf::new(FAILURES),
             sources: Shelf::new(SOURCES),
             platform: Shelf::new(PLATFORM),
-            last_hour: 0,
+            hours: BTreeSet::new(),
+            committed: 0,
         }
     }
 }
@@ -122,12 +129,14 @@ impl Ledger {
     /// Counts a report whose rows are here.
     pub fn apply(&mut self, record: &Record, keys: &Keys, report: ReportId, key: &HashKey) -> Option<Before> {
         let (t, outcome, hashes) = (record.seconds(), record.outcome(), Hashes::of(record, key));
-        self.last_hour = self.last_hour.max(t - t % HOUR);
+        self.hours.insert(t - t % HOUR);
         let login = self.logins.get(&keys.login)?;
         let ip = keys.sources.first().and_then(|ip| self.sources.get(ip)).map_or(0, |row| row.head);
         let before = Before { login: login.head, latest: login.latest, ip, memory: login.memory.clone() };
+        let committed = self.committed;
         self.logins.change(&keys.login, report, |row| {
             Arc::make_mut(&mut row.memory).apply(record);
+            row.settled = row.last_of(committed);
             (row.head, row.latest) = (report, row.latest.max(record.t));
         });
         if let Some(failures) = &keys.failures {
@@ -136,7 +145,7 @@ impl Ledger {
         for source in &keys.sources {
             self.sources.change(source, report, |row| {
                 row.counts.at(t).apply(outcome, hashes.login);
-                row.head = report;
+                (row.settled, row.head) = (row.last_of(committed), report);
             });
         }
         for part in &keys.platform {
@@ -148,6 +157,7 @@ impl Ledger {
     /// Forgets the hours before: of sources, and of everything else.
     pub fn forget_before(&mut self, sources: Seconds, others: Seconds) {
         self.sources.retain(|(hour, _)| *hour >= sources);
+        self.hours = self.hours.split_off(&sources);
         self.failures.retain(|(hour, _)| *hour >= others);
         self.platform.retain(|(hour, ..)| *hour >= others);
     }
@@ -169,6 +179,20 @@ impl Ledger {
     pub fn most_dirty(&self) -> usize {
         let rows = [self.logins.dirty(), self.failures.dirty(), self.sources.dirty(), self.platform.dirty()];
         rows.into_iter().max().unwrap_or_default()
+    }
+}
+
+impl LoginRow {
+    /// Its latest report, and the latest time, of those up to the one that was committed last.
+    pub fn last_of(&self, committed: ReportId) -> (ReportId, f64) {
+        if self.head <= committed { (self.head, self.latest) } else { self.settled }
+    }
+}
+
+impl SourceRow {
+    /// Its latest report of those up to the one that was committed last.
+    pub fn last_of(&self, committed: ReportId) -> ReportId {
+        if self.head <= committed { self.head } else { self.settled }
     }
 }
 

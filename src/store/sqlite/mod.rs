@@ -18,8 +18,11 @@ mod thinning;
 mod top;
 mod upkeep;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -56,6 +59,8 @@ pub struct FileStore {
     journal: Journal<Books>,
     /// The latest report when the file was opened.
     opened: ReportId,
+    /// The latest one that was to be run again since then.
+    tried: AtomicI64,
 }
 
 impl FileStore {
@@ -65,12 +70,12 @@ impl FileStore {
         let failed = |e| file.failed(e);
         let books = Books::open(&file, limits.is_durable)?;
         let (ledger, desk) = (books.ledger.clone(), Arc::new(Desk::new(stats)));
-        kept::try_again(&books.file).map_err(failed)?;
+        kept::give_up(&books.file).map_err(failed)?;
         let opened = books.last;
         let known = kept::deliveries(&books.file, seconds(SystemTime::now())).map_err(failed)?;
         let upkeep = Upkeep::new(file.clone(), &books, desk.clone(), retention).map_err(failed)?;
         let journal = Journal::start(file.clone(), books, known, upkeep, desk.clone(), limits)?;
-        Ok(FileStore { file, ledger, desk, journal, opened })
+        Ok(FileStore { file, ledger, desk, journal, opened, tried: AtomicI64::new(0) })
     }
 }
 
@@ -85,7 +90,15 @@ impl Store for FileStore {
 
     fn pending(&self, after: i64, limit: u32) -> Result<Vec<Pending>> {
         let file = self.file.reader()?;
-        pending::between(&file, after, self.opened, limit).map_err(|e| self.file.failed(e))
+        let reports = pending::between(&file, after, self.opened, limit).map_err(|e| self.file.failed(e))?;
+        let last = reports.last().map_or(0, |report| report.id);
+        let tried = self.tried.fetch_max(last, Ordering::Relaxed);
+        if last > tried {
+            let note = move |books: &mut Books| kept::try_again(&books.file, tried, last);
+            // A disk that is full keeps nothing from being run; the writer has said so.
+            let _ = self.journal.order(move |books| note(books).map(|reports| (reports as u64, false)));
+        }
+        Ok(reports)
     }
 
     fn trouble(&self) -> Option<String> {
@@ -107,8 +120,16 @@ impl Store for FileStore {
 
     fn backup(&self, path: &Path) -> Result<()> {
         let file = self.file.reader()?;
-        let path = path.to_str().ok_or_else(|| Error::Bad { what: "a path", value: format!("{path:?}") })?;
-        file.execute("VACUUM INTO ?1", [path]).map(drop).map_err(|e| self.file.failed(e))
+        let path = std::path::absolute(path).map_err(Error::io(path))?;
+        let text = path.to_str().ok_or_else(|| Error::Bad { what: "a path", value: format!("{path:?}") })?;
+        // SQLite writes to an empty file as well, but would make one that everybody can read.
+        let new = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
+        let new = new.map_err(Error::io(&path))?;
+        file.execute("VACUUM INTO ?1", [text]).map_err(|e| {
+            let _ = std::fs::remove_file(&path);
+            Error::Store(format!("{text}: {e}"))
+        })?;
+        new.sync_all().map_err(Error::io(&path))
     }
 
     fn load(&self, history: History) {

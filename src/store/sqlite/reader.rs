@@ -20,7 +20,7 @@ use crate::store::query::{
     Dimension, HOUR, LoginFailures, Part, PlatformCounts, Profile, Reader, ReportQuery, Source, SourceCounts,
     TopQuery, TopRow, Value, Whose, Window,
 };
-use crate::store::record::Record;
+use crate::store::record::{Record, Seconds};
 use crate::store::sqlite::counts;
 use crate::store::sqlite::ledger::{Ledger, SourceKey};
 use crate::store::sqlite::raw;
@@ -47,9 +47,12 @@ impl FileReader {
 
     /// The number of a login, its latest report, and the latest time of all of them.
     fn login(&self, name: &str) -> Result<Option<(i64, ReportId, f64)>> {
-        let known = self.ledger.lock().logins.peek(name).map(|row| (row.id, row.head, row.latest));
-        if known.is_some() {
-            return Ok(known);
+        {
+            let ledger = self.ledger.lock();
+            if let Some(row) = ledger.logins.peek(name) {
+                let (head, latest) = row.last_of(ledger.committed);
+                return Ok(Some((row.id, head, latest)));
+            }
         }
         let found = counts::login(&self.connection, name).map_err(|e| self.file.failed(e))?;
         Ok(found.map(|(row, _)| (row.id, row.head, row.latest)))
@@ -83,16 +86,25 @@ impl FileReader {
         Err(too_many())
     }
 
-    /// The rows of an address lead to its reports, an hour after the other.
+    /// The rows of an address lead to its reports, an hour after the other. Hours of which nobody has
+    /// anything are left out: there are many where a clock was wrong for a while.
     fn reports_of_ip(&self, ip: IpAddr, query: &ReportQuery) -> Result<Vec<Record>> {
         let failed = |e| self.file.failed(e);
         let mut found = Latest::new(query);
         let mut steps = 0;
-        let (first, last) = counts::hours(&self.connection).map_err(failed)?;
-        let mut hour = last.max(self.ledger.lock().last_hour);
-        while hour >= first.max(1) && found.can_take(f64::from(hour + HOUR)) {
+        let mut end = Seconds::MAX;
+        loop {
+            let known = self.ledger.lock().hours.range(..end).next_back().copied();
+            let last = known.max(counts::hour_before(&self.connection, end).map_err(failed)?);
+            let Some(hour) = last.filter(|hour| found.can_take(f64::from(*hour) + f64::from(HOUR))) else {
+                return Ok(found.reports());
+            };
+            end = hour;
             let key = (hour, Source::Ip(ip));
-            let head = self.ledger.lock().sources.peek(&key).map(|row| row.head);
+            let head = {
+                let ledger = self.ledger.lock();
+                ledger.sources.peek(&key).map(|row| row.last_of(ledger.committed))
+            };
             let mut next = match head {
                 Some(head) => head,
                 None => {
@@ -107,9 +119,7 @@ impl FileReader {
                 next = stored.ip_before;
                 stored.record.into_iter().for_each(|record| found.take(record));
             }
-            hour -= HOUR;
         }
-        Ok(found.reports())
     }
 }
 

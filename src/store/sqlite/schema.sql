@@ -6,9 +6,10 @@
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('applied', 0);
 
--- A row for each login, with the last report that "memory" includes.
+-- A row for each login, with the last report that "memory" includes. No login gets the number of one that
+-- is gone: "failures" may still have that.
 CREATE TABLE login (
-    id      INTEGER PRIMARY KEY,
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
     name    TEXT NOT NULL UNIQUE,
     memory  BLOB NOT NULL,
     applied INTEGER NOT NULL,

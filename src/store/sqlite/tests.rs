@@ -385,3 +385,139 @@ fn what_can_be_read_of_a_damaged_file_is_saved() {
     reader.reports(&ReportQuery { whose, since: 0.0, success: None, limit: 10_000 }).unwrap();
     fill(&store, &[examination::report(&mut random, end, 14)]);
 }
+
+/// Books and a reader of them, whose transactions a test ends itself.
+fn books(place: &Place) -> (Books, FileReader) {
+    let file = Arc::new(StoreFile::open(&place.0.join("reports.db"), &FORM).unwrap());
+    let books = Books::open(&file, false).unwrap();
+    let reader = FileReader { connection: file.reader().unwrap(), file, ledger: books.ledger.clone() };
+    (books, reader)
+}
+
+fn add(books: &mut Books, records: &[Record]) {
+    books.transaction(|books| records.iter().try_for_each(|record| books.add(record).map(drop))).unwrap();
+}
+
+/// A failure from the address that tests have.
+fn failure(t: f64, login: &str) -> Record {
+    Record { t, login: login.into(), ip: Some([192, 0, 2, 1].into()), ..Record::default() }
+}
+
+fn all_of(whose: Whose) -> ReportQuery {
+    ReportQuery { whose, since: 0.0, success: None, limit: 100 }
+}
+
+#[test]
+fn a_report_of_long_ago_is_found_by_its_address() {
+    let (place, t) = (Place::new("imported"), f64::from(now()));
+    let (mut books, mut reader) = books(&place);
+    add(&mut books, &[failure(t, "joe")]);
+    books.transaction(|books| books.write_counts_but(0)).unwrap();
+    // From when a clock was wrong, and from long ago.
+    add(&mut books, &[failure(4_294_960_000.0, "joe"), failure(1_000_000_000.0, "joe")]);
+    let found = reader.reports(&all_of(Whose::Ip([192, 0, 2, 1].into()))).unwrap();
+    let times: Vec<f64> = found.iter().map(|report| report.t).collect();
+    assert_eq!(times, [4_294_960_000.0, t, 1_000_000_000.0]);
+}
+
+#[test]
+fn reports_that_are_being_committed_hide_none_before_them() {
+    let (place, t) = (Place::new("between"), f64::from(now()));
+    let (mut books, mut reader) = books(&place);
+    add(&mut books, &[failure(t, "joe"), failure(t, "joe")]);
+    let mut count = |expected| {
+        for whose in [Whose::Login("joe".into()), Whose::Ip([192, 0, 2, 1].into())] {
+            assert_eq!(reader.reports(&all_of(whose)).unwrap().len(), expected);
+        }
+    };
+    let failed = books.transaction(|books| {
+        (0..2).try_for_each(|_| books.add(&failure(t, "joe")).map(drop))?;
+        count(2);
+        Err::<(), _>(rusqlite::Error::InvalidQuery)
+    });
+    assert!(failed.is_err());
+    count(2);
+    recovery::recount(&mut books).unwrap();
+    add(&mut books, &[failure(t, "joe")]);
+    count(3);
+}
+
+#[test]
+fn a_crash_leaves_a_bounded_number_of_reports_to_count_again() {
+    let (place, t) = (Place::new("behind"), f64::from(now()));
+    let (mut books, _) = books(&place);
+    // The same rows again and again, of which there are never many.
+    for _ in 0..61 {
+        let records = vec![failure(t, "joe"); 1000];
+        books
+            .transaction(|books| {
+                records.iter().try_for_each(|record| books.add(record).map(drop))?;
+                books.write_counts()
+            })
+            .unwrap();
+    }
+    assert!((10_000..61_000).contains(&books.applied), "{}", books.applied);
+    let counted = |books: &Books| books.ledger.lock().logins.peek("joe").unwrap().head;
+    recovery::recount(&mut books).unwrap();
+    assert_eq!(counted(&books), 61_000);
+}
+
+#[test]
+fn what_is_too_old_goes_when_it_is_counted_and_has_run() {
+    let (place, t) = (Place::new("too-old"), f64::from(now() - 200 * DAY));
+    let (mut books, reader) = books(&place);
+    let retention = Retention { raw_days: 30, profile_days: 3650 };
+    let desk = Arc::new(Desk::new(Arc::new(Stats::new())));
+    let mut upkeep = Upkeep::new(reader.file.clone(), &books, desk, retention).unwrap();
+    books
+        .transaction(|books| {
+            let (id, before) = books.add(&failure(t, "joe"))?;
+            pending::keep(&books.file, id, b"{}", &before)?;
+            (0..10).try_for_each(|_| books.add(&failure(t, "joe")).map(drop))
+        })
+        .unwrap();
+    let step = |books: &mut Books, upkeep: &mut Upkeep| {
+        upkeep.after_commit();
+        books.transaction(|books| upkeep.step(books)).unwrap();
+        raw::extent(&books.file).unwrap().0
+    };
+    assert_eq!(step(&mut books, &mut upkeep), 11, "not counted on disk");
+    recovery::recount(&mut books).unwrap();
+    assert_eq!(books.ledger.lock().logins.peek("joe").unwrap().head, 11);
+    books.transaction(|books| books.write_counts_but(0)).unwrap();
+    assert_eq!(step(&mut books, &mut upkeep), 1, "that one has not run");
+    assert_eq!(pending::between(&books.file, 0, 11, 10).unwrap().len(), 1);
+    kept::let_go(&books.file, &mut [1]).unwrap();
+    assert_eq!(step(&mut books, &mut upkeep), 0);
+    recovery::recount(&mut books).unwrap();
+    add(&mut books, &[failure(t, "joe")]);
+    assert_eq!(books.last, 12, "no number comes again");
+}
+
+#[test]
+fn a_new_login_has_nothing_of_one_that_is_gone() {
+    let (place, t) = (Place::new("number"), f64::from(now()));
+    let (mut books, mut reader) = books(&place);
+    add(&mut books, &[failure(t, "joe")]);
+    books.transaction(|books| books.write_counts_but(0)).unwrap();
+    // As the upkeep does when a login was not used for longer than it is kept.
+    books.file.execute("DELETE FROM login", []).unwrap();
+    recovery::recount(&mut books).unwrap();
+    add(&mut books, &[Record { success: true, ..failure(t, "ann") }]);
+    let window = crate::store::query::Window::new(t, 1.0, 2).unwrap();
+    assert_eq!(reader.login_failures("ann", window).unwrap().attempts, 0);
+}
+
+#[test]
+fn only_what_is_tried_is_given_up() {
+    let place = Place::new("tries");
+    let store = place.open();
+    fill(&store, &[failure(1e9, "joe"), failure(1e9, "ann"), failure(1e9, "bob")]);
+    drop(store);
+    for _ in 0..10 {
+        let store = place.open();
+        assert_eq!(store.pending(0, 2).unwrap().len(), 2);
+    }
+    let left: Vec<i64> = place.open().pending(0, 10).unwrap().iter().map(|report| report.id).collect();
+    assert_eq!(left, [3]);
+}

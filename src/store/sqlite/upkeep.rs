@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, Row, params};
 
 use crate::store::aggregate::memory::Memory;
 use crate::store::journal::ReportId;
@@ -128,14 +128,17 @@ impl Upkeep {
 }
 
 /// Deletes reports of before a time, in the order of arrival: one that was imported, of long ago, goes with
-/// its neighbours. What counts on disk lack, a crash would lose with its report.
+/// its neighbours. Those that are needed to count again after a crash, which are after `applied`, stay, and
+/// so do those that are to be run.
 fn delete_reports(file: &Connection, since: Seconds, applied: ReportId) -> Result<()> {
-    let mut find = file.prepare_cached("SELECT id, t FROM raw ORDER BY id LIMIT ?1")?;
-    let rows = find.query_map([ROWS], |row| Ok((row.get::<_, ReportId>(0)?, row.get::<_, f64>(1)?)))?;
+    let find = "SELECT id, t FROM raw WHERE id <= ?1 ORDER BY id LIMIT ?2";
+    let mut find = file.prepare_cached(find)?;
+    let read = |row: &Row| Ok((row.get::<_, ReportId>(0)?, row.get::<_, f64>(1)?));
+    let rows = find.query_map(params![applied, ROWS], read)?;
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    let is_old = |(id, t): &&(ReportId, f64)| *t < f64::from(since) && *id <= applied;
-    if let Some((last, _)) = rows.iter().take_while(is_old).last() {
-        file.prepare_cached("DELETE FROM raw WHERE id <= ?1")?.execute([last])?;
+    if let Some((last, _)) = rows.iter().take_while(|(_, t)| *t < f64::from(since)).last() {
+        let delete = "DELETE FROM raw WHERE id <= ?1 AND id NOT IN (SELECT id FROM pending WHERE id <= ?1)";
+        file.prepare_cached(delete)?.execute([last])?;
     }
     Ok(())
 }
