@@ -103,6 +103,9 @@ fn a_full_disk_refuses_reports_and_loses_none() {
 fn without_durability_a_full_disk_costs_only_history() {
     let Some((daemon, disk)) = start_on_small_disk(Folder::new(), "durable = false") else { return };
     assert_eq!(daemon.report(&report("joe")).status, 200);
+    // The answer does not say that it is stored.
+    let stored = || ask(&daemon, "#s:reports({ login = 'joe', limit = 10000 })").parse::<usize>().unwrap();
+    wait_for("the report to be stored", || (stored() == 1).then_some(()));
     fill(&disk);
     let mut client = daemon.client();
     let mut sent = 1;
@@ -118,7 +121,7 @@ fn without_durability_a_full_disk_costs_only_history() {
     });
     fs::remove_file(disk.join("filler")).unwrap();
     wait_until_ready(&daemon);
-    let rows: usize = ask(&daemon, "#s:reports({ login = 'joe', limit = 10000 })").parse().unwrap();
+    let rows = stored();
     assert!(rows > 0 && rows < sent, "{rows} of {sent}");
     daemon.stop();
 }
