@@ -85,19 +85,19 @@ pub fn run_pending(store: Arc<dyn Store>, shared: Arc<Shared>, pools: Arc<Pools>
         return Ok(());
     }
     unix::spawn("again", move || {
-        let mut after = 0;
+        let (mut after, mut count) = (0, 0);
         loop {
             let reports = match store.pending(after, ROUND) {
-                Ok(reports) if reports.is_empty() => return,
+                Ok(reports) if reports.is_empty() => break,
                 Ok(reports) => reports,
                 Err(e) => return log::error!("reports that had not run: {e}"),
             };
-            notice!("{} reports run that had not when the process ended", reports.len());
             for report in reports {
-                after = report.id;
+                (after, count) = (report.id, count + 1);
                 run(report, &store, &shared, &pools);
             }
         }
+        notice!("{count} reports run that had not when the process ended");
     })
     .map(drop)
 }
