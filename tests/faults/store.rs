@@ -197,6 +197,9 @@ fn what_is_said(place: &Place) -> String {
     log()
 }
 
+/// Does damage to a store that is closed.
+type Damage<'a> = Box<dyn Fn(&Place) + 'a>;
+
 #[test]
 fn a_damaged_file_is_refused_or_said_to_be_damaged() {
     let place = filled();
@@ -208,7 +211,7 @@ fn a_damaged_file_is_refused_or_said_to_be_damaged() {
         file.seek(SeekFrom::Start(at as u64)).unwrap();
         file.write_all(&vec![0xa5; length]).unwrap();
     };
-    let kinds: Vec<Box<dyn Fn(&Place)>> = vec![
+    let kinds: Vec<Damage> = vec![
         Box::new(|place| garbage(place, 0, 100)),
         Box::new(|place| garbage(place, 100, 3996)),
         Box::new(|place| garbage(place, 4096, (pages - 1) * 4096)),

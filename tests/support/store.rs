@@ -103,7 +103,11 @@ impl Load {
             for _ in 0..clients {
                 scope.spawn(|| {
                     let mut client = daemon.client();
-                    while !self.stop.load(Ordering::Relaxed) && self.send(&mut client).is_some() {}
+                    while !self.stop.load(Ordering::Relaxed) {
+                        if self.send(&mut client).is_none() {
+                            break;
+                        }
+                    }
                 });
             }
             let done = work();
