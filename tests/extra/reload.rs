@@ -61,11 +61,12 @@ fn a_hundred_reloads_under_load_lose_nothing() {
                     memory = daemon.status("VmRSS");
                 }
             }
-            let after = daemon.status("VmRSS");
-            assert!(after < memory + 32 * 1024, "{memory} KiB have become {after} KiB");
+            memory
         }));
         is_over.store(true, Ordering::Relaxed);
-        result.unwrap();
+        let memory = result.unwrap();
+        // Under the load it goes up and down by half.
+        wait_for("memory to be given back", || (daemon.status("VmRSS") < memory + 8 * 1024).then_some(()));
     });
     let accepted = accepted.into_inner();
     assert!(accepted > 1000, "{accepted}");
