@@ -53,13 +53,8 @@ api: $(API_TOOLS)/bin/schemathesis
 	API_EXAMPLES=$(API_EXAMPLES) API_SEED=$(API_SEED) API_TIMEOUT=$(API_TIMEOUT) \
 	    tests/api/run $(API_PROGRAM) $(API_TOOLS)/bin/schemathesis
 
-# From PyPI, which must be reached the first time.
 $(API_TOOLS)/bin/schemathesis: tests/api/requirements.txt
-	@python3 -c "import ensurepip" 2>/dev/null || \
-	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
-	python3 -m venv $(API_TOOLS)
-	$(API_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+	$(call pypi,$(API_TOOLS))
 
 # The statements of the report store, and all of its tests, on a current ClickHouse, which chdb embeds:
 # some 900 MB from PyPI the first time.
@@ -70,11 +65,7 @@ check-sql: $(SQL_TOOLS)/bin/python
 	    $(CARGO) test --locked --lib store::clickhouse -- --test-threads 2
 
 $(SQL_TOOLS)/bin/python: tests/sql/requirements.txt
-	@python3 -c "import ensurepip" 2>/dev/null || \
-	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
-	python3 -m venv $(SQL_TOOLS)
-	$(SQL_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+	$(call pypi,$(SQL_TOOLS))
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
@@ -144,6 +135,15 @@ ifeq ($(DESTDIR),)
 	@! command -v systemd-sysusers >/dev/null || systemd-sysusers $(USERDIR)/trackalert.conf
 	@! getent group trackalert >/dev/null || chgrp trackalert $(CONFDIR)/trackalert.conf
 endif
+
+# $(call pypi,FOLDER) installs what the first prerequisite lists, from PyPI, which must be reached for it.
+define pypi
+	@python3 -c "import ensurepip" 2>/dev/null || \
+	    { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-venv; }
+	python3 -m venv $(1)
+	$(1)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+endef
 
 # $(call packages,COMMAND:PACKAGE …) installs the packages whose command is not there.
 define packages
