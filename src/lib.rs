@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! lib > daemon > http, schedule, console, transfer > worker > lua > shared > store, webhook
-//!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, unix > error
+//!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, reply, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
@@ -39,6 +39,7 @@ mod net;
 mod outbound;
 #[doc(hidden)]
 pub mod probe;
+mod reply;
 mod schedule;
 mod shared;
 mod stats;

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Bottom first. A module may use those of the rows above its own in this list.
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
-    &["net", "cron", "cli", "logger", "unix"],
+    &["net", "cron", "cli", "logger", "reply", "unix"],
     &["outbound"],
     &["login", "device", "config", "geoip", "stats"],
     &["store", "webhook"],

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::login::LoginTuple;
+use crate::reply::{GivenUp, Reply};
 use crate::store::query::Memory;
 use crate::store::record::Record;
 
@@ -19,26 +20,12 @@ pub struct Arrival {
     pub answer: Answer,
 }
 
-/// Who hears what became of a report: that it failed, if nobody says anything else.
-pub struct Answer(Option<Box<dyn FnOnce(Result<Fate>) + Send>>);
+/// Who hears what became of a report.
+pub type Answer = Reply<Result<Fate>>;
 
-impl Answer {
-    pub fn new(hear: impl FnOnce(Result<Fate>) + Send + 'static) -> Answer {
-        Answer(Some(Box::new(hear)))
-    }
-
-    pub fn send(mut self, fate: Result<Fate>) {
-        if let Some(hear) = self.0.take() {
-            hear(fate);
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some(hear) = self.0.take() {
-            hear(Err(Error::Store("it was given up".into())));
-        }
+impl GivenUp for Result<Fate> {
+    fn given_up() -> Result<Fate> {
+        Err(Error::Store("it was given up".into()))
     }
 }
 

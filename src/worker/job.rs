@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::login::{Attributes, LoginTuple};
+use crate::reply::GivenUp;
 use crate::store::query::Memory;
 
 /// Something for a Lua thread to do.
@@ -27,27 +28,12 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Where the outcome of a job goes. One that is dropped says that the job failed, so that nobody
-/// waits for ever.
-pub struct Reply(Option<Box<dyn FnOnce(Outcome) + Send>>);
+/// Where the outcome of a job goes.
+pub type Reply = crate::reply::Reply<Outcome>;
 
-impl Reply {
-    pub fn new(send: impl FnOnce(Outcome) + Send + 'static) -> Reply {
-        Reply(Some(Box::new(send)))
-    }
-
-    pub fn send(mut self, outcome: Outcome) {
-        if let Some(send) = self.0.take() {
-            send(outcome);
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let Some(send) = self.0.take() {
-            send(Outcome::Failed("the call was given up".into()));
-        }
+impl GivenUp for Outcome {
+    fn given_up() -> Outcome {
+        Outcome::Failed("the call was given up".into())
     }
 }
 
