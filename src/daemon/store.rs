@@ -112,9 +112,7 @@ fn run(report: Pending, store: &Arc<dyn Store>, shared: &Shared, pools: &Pools) 
             return log::error!("a report that had not run can't be read again: {e}");
         }
     };
-    if login.is_device_unknown() {
-        login.set_device(shared.devices.parse(login.protocol(), login.device_id()));
-    }
+    login.parse_device(|protocol, text| shared.devices.parse(protocol, text));
     let slot = loop {
         match pools.report.reserve() {
             Ok(slot) => break slot,

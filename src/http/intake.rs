@@ -28,9 +28,7 @@ impl Intake {
             site.shared.stats.metrics.rejected.inc();
             return Reaction::Now(busy(Answer::failure(503, "report queue is full")));
         };
-        if login.is_device_unknown() {
-            login.set_device(site.shared.devices.parse(login.protocol(), login.device_id()));
-        }
+        login.parse_device(|protocol, text| site.shared.devices.parse(protocol, text));
         let record = self.enrich.record(&login);
         let login = Arc::new(login);
         // Who waits for the store, and who for the report function as well.

@@ -107,9 +107,11 @@ impl LoginTuple {
         matches!(self.device, Device::Unknown)
     }
 
-    /// Sets what `device_id` was parsed into.
-    pub fn set_device(&mut self, attrs: Arc<DeviceAttributes>) {
-        self.device = Device::Parsed(attrs);
+    /// Has what the client said of itself parsed, if nobody has: `parse` takes the protocol and `device_id`.
+    pub fn parse_device(&mut self, parse: impl FnOnce(&str, &str) -> Arc<DeviceAttributes>) {
+        if self.is_device_unknown() {
+            self.device = Device::Parsed(parse(self.protocol(), self.device_id()));
+        }
     }
 
     /// The report as a log line.

@@ -134,9 +134,7 @@ impl Import<'_> {
         Line::Report(Box::new(match kept {
             Some(kept) => kept.record(&login, self.enrich),
             None => {
-                if login.is_device_unknown() {
-                    login.set_device(self.devices.parse(login.protocol(), login.device_id()));
-                }
+                login.parse_device(|protocol, text| self.devices.parse(protocol, text));
                 self.enrich.record(&login)
             }
         }))

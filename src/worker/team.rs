@@ -241,8 +241,8 @@ impl Team {
     /// Parses what the client said of itself, if the sender has not.
     fn parse_device(&self, login: &mut Arc<LoginTuple>) {
         if login.is_device_unknown() {
-            let attrs = self.crew.shared.devices.parse(login.protocol(), login.device_id());
-            Arc::make_mut(login).set_device(attrs);
+            let devices = &self.crew.shared.devices;
+            Arc::make_mut(login).parse_device(|protocol, text| devices.parse(protocol, text));
         }
     }
 
