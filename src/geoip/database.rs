@@ -190,14 +190,7 @@ impl From<Record<'_>> for City {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn data(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
+    use crate::geoip::tests::{data, ip};
 
     #[test]
     fn an_address_has_a_place_or_none() {

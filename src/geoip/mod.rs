@@ -107,11 +107,11 @@ mod tests {
 
     use super::*;
 
-    fn data(name: &str) -> PathBuf {
+    pub fn data(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
     }
 
-    fn ip(text: &str) -> IpAddr {
+    pub fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 

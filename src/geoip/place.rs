@@ -132,16 +132,15 @@ impl Point {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::geoip::tests::{data, ip};
 
     fn open(name: &str) -> Database {
-        Database::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+        Database::open(&data(name)).unwrap()
     }
 
-    fn location(database: &Database, ip: &str) -> Location {
-        database.location(ip.parse().unwrap())
+    fn location(database: &Database, address: &str) -> Location {
+        database.location(ip(address))
     }
 
     #[test]
