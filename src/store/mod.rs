@@ -16,6 +16,8 @@ mod model;
 pub mod query;
 pub mod record;
 mod sqlite;
+#[cfg(test)]
+pub mod trial;
 
 use std::path::Path;
 use std::sync::Arc;

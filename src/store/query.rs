@@ -21,6 +21,11 @@ pub const FINE_HOURS: u32 = 2 * 24;
 pub const SOURCE_HOURS: u32 = 14 * 24;
 pub const LONG_HOURS: u32 = 90 * 24;
 
+/// Places, passwords and values of a dimension that are remembered of a login.
+pub const PLACES: usize = 4;
+pub const PWHASHES: usize = 6;
+pub const VALUES: usize = 64;
+
 /// Rows that one query may ask for.
 pub const MOST_ROWS: usize = 10_000;
 
@@ -317,6 +322,16 @@ impl fmt::Display for Source {
             Source::Ip(ip) => write!(f, "{ip}"),
             Source::Net(net) => write!(f, "{net}"),
         }
+    }
+}
+
+impl TopQuery {
+    /// Of logins, there are no counts of successes by the hour.
+    pub fn check(&self) -> Result<()> {
+        if self.by == By::Login && self.success != Some(false) {
+            return Err(Error::Refused("success: of logins, only failures are ranked".into()));
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::device::Devices;
@@ -9,23 +9,19 @@ use crate::error::Result;
 use crate::geoip::Databases;
 use crate::stats::Stats;
 use crate::store::query::{Dimension, ReportQuery, Whose};
-use crate::store::{Enrich, FileStore, Limits, Retention, Store};
+use crate::store::trial::{Folder, LIMITS, RETENTION};
+use crate::store::{Enrich, FileStore, Store};
 
 /// A folder with a store, and files to read.
-struct Bench(PathBuf);
+struct Bench(Folder);
 
 impl Bench {
     fn new(name: &str) -> Bench {
-        let folder = std::env::temp_dir().join(format!("trackalert-transfer-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
-        Bench(folder)
+        Bench(Folder::new(&format!("transfer-{name}")))
     }
 
     fn open(&self, name: &str) -> FileStore {
-        let limits = Limits { wait: Duration::from_millis(10), rows: 2000, is_durable: false };
-        let retention = Retention { raw_days: 30, profile_days: 180 };
-        FileStore::open(&self.0.join(name), limits, retention, Arc::new(Stats::new())).unwrap()
+        FileStore::open(&self.0.join(name), LIMITS, RETENTION, Arc::new(Stats::new())).unwrap()
     }
 
     fn import(&self, store: &FileStore, text: impl AsRef<[u8]>) -> Result<Tally> {
@@ -45,12 +41,6 @@ impl Bench {
         let (mut input, mut said) = (Input::open(&path).unwrap(), Vec::new());
         let result = import.run(&mut input, &mut said);
         (result, String::from_utf8(said).unwrap().replace(&path.display().to_string(), "lines"))
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -8,13 +8,10 @@ use compact_str::{CompactString, ToCompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::store::aggregate::days::Days;
-use crate::store::query::{self, DAY, Dimension, HOUR, Profile, Pwhash, Value, Visit};
+use crate::store::query::{
+    self, DAY, Dimension, HOUR, PLACES, PWHASHES, Profile, Pwhash, VALUES, Value, Visit,
+};
 use crate::store::record::{Outcome, Record, Seconds};
-
-/// Places, passwords and values of a dimension that are remembered.
-const PLACES: usize = 4;
-const PWHASHES: usize = 6;
-const VALUES: usize = 64;
 
 /// What is remembered of a login.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -30,8 +30,9 @@ use crate::store::arrival::Arrival;
 use crate::store::journal::desk::Desk;
 use crate::store::journal::file::StoreFile;
 use crate::store::journal::thread::Journal;
-use crate::store::journal::writer::Limits;
-use crate::store::journal::{ReportId, kept, marks};
+use crate::store::journal::unfinished::Unfinished;
+use crate::store::journal::writer::{Intake, Limits};
+use crate::store::journal::{kept, marks};
 use crate::store::query::Reader;
 use crate::store::record::{Record, Seconds, seconds};
 use crate::store::sqlite::Retention;
@@ -65,6 +66,7 @@ pub struct ClickHouseStore {
     desk: Arc<Desk>,
     backlog: Arc<Backlog>,
     journal: Arc<Journal<Spool>>,
+    unfinished: Unfinished,
     library: Arc<Library>,
     sending: Arc<Mutex<()>>,
     sender: Mutex<Option<JoinHandle<()>>>,
@@ -76,17 +78,15 @@ impl ClickHouseStore {
         let client = Arc::new(Client::new(&settings.server, &settings.tls)?);
         let file = Arc::new(StoreFile::open(&settings.spool, &spool::FORM)?);
         let failed = |e| file.failed(e);
-        let writer = file.writer(settings.limits.is_durable)?;
-        kept::give_up(&writer).map_err(failed)?;
-        kept::try_again(&writer, 0, ReportId::MAX).map_err(failed)?;
         let backlog = Arc::new(Backlog::new(settings.room));
         let spool = Spool::open(&file, settings.limits.is_durable, backlog.clone())?;
+        let unfinished = Unfinished::of(spool.file()).map_err(failed)?;
         let reader = file.reader()?;
         let host = spool::host(&reader).map_err(failed)?;
         let known = kept::deliveries(&reader, seconds(SystemTime::now())).map_err(failed)?;
         let desk = Arc::new(Desk::new(stats.clone()));
-        let chores = SpoolChores { file: file.clone(), desk: desk.clone(), steps: 0 };
-        let journal = Journal::start(file.clone(), spool, known, chores, desk.clone(), settings.limits)?;
+        let limits = settings.limits;
+        let journal = Journal::start(file.clone(), spool, known, SpoolChores, desk.clone(), limits)?;
         let (journal, sending) = (Arc::new(journal), Arc::default());
         let sender = Sender {
             client: client.clone(),
@@ -102,7 +102,8 @@ impl ClickHouseStore {
         };
         let sender = Mutex::new(Some(unix::spawn("store-send", || sender.run())?));
         let library = Library { client, breaker: Default::default(), cache: Default::default() };
-        Ok(ClickHouseStore { file, desk, backlog, journal, library: Arc::new(library), sending, sender })
+        let library = Arc::new(library);
+        Ok(ClickHouseStore { file, desk, backlog, journal, unfinished, library, sending, sender })
     }
 }
 
@@ -129,7 +130,10 @@ impl Store for ClickHouseStore {
     }
 
     fn pending(&self, after: i64, limit: u32) -> Result<Vec<Pending>> {
-        spool::pending(&self.file.reader()?, after, limit).map_err(|e| self.file.failed(e))
+        let reports = spool::pending(&self.file.reader()?, after, self.unfinished.last(), limit);
+        let reports = reports.map_err(|e| self.file.failed(e))?;
+        self.unfinished.note(&reports, &self.journal);
+        Ok(reports)
     }
 
     /// A server that is away is no trouble while the spool has room.

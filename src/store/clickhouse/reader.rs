@@ -16,15 +16,10 @@ use crate::store::clickhouse::client::{Client, Failure, rows};
 use crate::store::clickhouse::question;
 use crate::store::clickhouse::row::{Row, degrees};
 use crate::store::query::{
-    By, Dimension, LoginFailures, Part, PlatformCounts, Profile, Pwhash, Reader, ReportQuery, Source,
-    SourceCounts, TopQuery, TopRow, Value, Visit, Window,
+    Dimension, LoginFailures, PLACES, PWHASHES, Part, PlatformCounts, Profile, Pwhash, Reader, ReportQuery,
+    Source, SourceCounts, TopQuery, TopRow, VALUES, Value, Visit, Window,
 };
 use crate::store::record::{Record, Seconds};
-
-/// Places, passwords and values of a dimension that are told of a login.
-const PLACES: usize = 4;
-const PWHASHES: usize = 6;
-const VALUES: usize = 64;
 
 /// The server, as all who ask have it in common.
 pub struct Library {
@@ -220,9 +215,7 @@ impl Reader for ServerReader {
     }
 
     fn top(&mut self, query: &TopQuery) -> Result<Vec<TopRow>> {
-        if query.by == By::Login && query.success != Some(false) {
-            return Err(Error::Refused("success: of logins, only failures are ranked".into()));
-        }
+        query.check()?;
         let found: Vec<RankRow> = self.0.ask(question::top(query))?;
         let row = |row: RankRow| TopRow {
             value: row.name,

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rusqlite::{Connection, Error, Params, Result, Row as SqlRow, params};
 
@@ -12,14 +11,12 @@ use crate::store::Pending;
 use crate::store::arrival::Arrival;
 use crate::store::clickhouse::backlog::Backlog;
 use crate::store::clickhouse::row::Row;
-use crate::store::deliveries::MEMORY;
 use crate::store::history::Mark;
-use crate::store::journal::desk::Desk;
-use crate::store::journal::file::{Form, StoreFile, give_back};
+use crate::store::journal::file::{Form, StoreFile, give_back, overwrite};
 use crate::store::journal::writer::{Chores, Intake};
 use crate::store::journal::{ReportId, marks};
 use crate::store::query::Memory;
-use crate::store::record::{Record, seconds};
+use crate::store::record::Record;
 
 /// What says that a file is a spool ("TrSp"), and what makes its tables.
 pub const FORM: Form = Form {
@@ -35,11 +32,8 @@ const BYTES: usize = 8 << 20;
 /// Days that a batch is about at most. The server refuses more than a hundred at a time.
 const DAYS: usize = 50;
 
-/// Deliveries and pages that a step looks at.
-const STEP: u32 = 200;
-
-/// Steps from one look at the size of the files to the next.
-const MEASURE: u32 = 600;
+/// Pages that a step gives back.
+const PAGES: u32 = 200;
 
 /// Takes reports in.
 pub struct Spool {
@@ -91,11 +85,10 @@ impl Spool {
 
     /// Forgets what is here of a login: how many rows that were.
     pub fn forget(&mut self, login: &str) -> Result<u64> {
-        // What was there is overwritten.
-        self.file.pragma_update(None, "secure_delete", true)?;
+        overwrite(&self.file, true)?;
         let rows = self.file.execute("DELETE FROM spool WHERE login = ?1", [login])?;
         self.file.execute("DELETE FROM pending WHERE login = ?1", [login])?;
-        self.file.pragma_update(None, "secure_delete", false)?;
+        overwrite(&self.file, false)?;
         self.begin_again()?;
         Ok(rows as u64)
     }
@@ -148,26 +141,13 @@ fn set(file: &Connection, name: &str, value: i64) -> Result<()> {
 }
 
 /// Gives back what the spool does not need any more.
-pub struct SpoolChores {
-    pub file: Arc<StoreFile>,
-    pub desk: Arc<Desk>,
-    pub steps: u32,
-}
+pub struct SpoolChores;
 
 impl Chores<Spool> for SpoolChores {
     fn after_commit(&mut self) {}
 
     fn step(&mut self, spool: &mut Spool) -> Result<()> {
-        let since = seconds(SystemTime::now()).saturating_sub(MEMORY);
-        let forget =
-            "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery ORDER BY id LIMIT ?2) AND at < ?1";
-        spool.file.prepare_cached(forget)?.execute(params![since, STEP])?;
-        give_back(&spool.file, STEP)?;
-        if self.steps.is_multiple_of(MEASURE) {
-            self.desk.measured(self.file.bytes());
-        }
-        self.steps = self.steps.wrapping_add(1);
-        Ok(())
+        give_back(&spool.file, PAGES)
     }
 }
 
@@ -210,10 +190,11 @@ pub fn batch(file: &Connection, last: Option<ReportId>) -> Result<Vec<Waiting>> 
     Ok(batch)
 }
 
-/// At most `limit` reports after the one with a number that have not run.
-pub fn pending(file: &Connection, after: ReportId, limit: u32) -> Result<Vec<Pending>> {
-    let mut find = file.prepare("SELECT id, body FROM pending WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-    let rows = find.query_map(params![after, limit], |row| {
+/// At most `limit` reports that have not run, after the one with a number and up to another one.
+pub fn pending(file: &Connection, after: ReportId, last: ReportId, limit: u32) -> Result<Vec<Pending>> {
+    let find = "SELECT id, body FROM pending WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+    let mut find = file.prepare(find)?;
+    let rows = find.query_map(params![after, last, limit], |row| {
         Ok(Pending { id: row.get(0)?, body: row.get(1)?, before: None })
     })?;
     rows.collect()

@@ -1,8 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,21 +10,18 @@ use super::schema::Table;
 use super::server::Server;
 use super::spool::Waiting;
 use super::*;
-use crate::store::arrival::{Answer, Fate};
 use crate::store::examination::{self, Random};
 use crate::store::model::Model;
 use crate::store::query::{DAY, Dimension, ReportQuery, Whose};
 use crate::store::record::{Outcome, Record};
+use crate::store::trial::{Folder, LIMITS, RETENTION, fill, now, push};
 
 /// A folder for a spool.
-struct Place(PathBuf);
+struct Place(Folder);
 
 impl Place {
     fn new(name: &str) -> Place {
-        let folder = std::env::temp_dir().join(format!("trackalert-spool-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
-        Place(folder)
+        Place(Folder::new(&format!("spool-{name}")))
     }
 
     fn settings(&self, url: &str) -> Settings {
@@ -34,34 +30,13 @@ impl Place {
             tls: Tls::default(),
             spool: self.0.join("spool.db"),
             room: Room { rows: 1_000_000, bytes: 1 << 30 },
-            limits: Limits { wait: Duration::from_millis(10), rows: 2000, is_durable: false },
-            retention: Retention { raw_days: 30, profile_days: 180 },
+            limits: LIMITS,
+            retention: RETENTION,
         }
     }
 
     fn open(&self, url: &str) -> ClickHouseStore {
         ClickHouseStore::open(self.settings(url), Arc::new(Stats::new())).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn push(store: &ClickHouseStore, record: Record) -> Receiver<Result<Fate>> {
-    let (send, answers) = mpsc::channel();
-    let answer = Answer::new(move |fate| drop(send.send(fate)));
-    store.push(Arrival { record, login: Arc::default(), body: b"{}".to_vec(), delivery: None, answer });
-    answers
-}
-
-/// Pushes reports and waits until the last one is in the spool.
-fn fill(store: &ClickHouseStore, records: &[Record]) {
-    let answers: Vec<_> = records.iter().map(|record| push(store, record.clone())).collect();
-    for answer in answers {
-        assert!(matches!(answer.recv().unwrap().unwrap(), Fate::Stored(_)));
     }
 }
 
@@ -75,10 +50,6 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 fn wait_until_sent(store: &ClickHouseStore) {
     wait_for("everything is sent", || store.backlog.rows() == 0);
-}
-
-fn now() -> Seconds {
-    seconds(SystemTime::now())
 }
 
 #[test]
@@ -327,6 +298,8 @@ fn the_spool_outlives_a_restart_and_is_sent_in_order() {
     drop(store);
     let store = place.open(&server.url());
     fill(&store, &[record(4)]);
+    let old: Vec<_> = store.pending(0, 10).unwrap().iter().map(|report| report.id).collect();
+    assert_eq!(old, [1, 3], "what has come since runs anyway");
     wait_until_sent(&store);
     let status = store.status().unwrap();
     assert_eq!((status.queue, status.lag, status.oldest), (0, Duration::ZERO, Some(t + 1.0)));
@@ -349,7 +322,7 @@ fn a_full_spool_refuses_reports() {
     settings.room.rows = 3;
     let store = ClickHouseStore::open(settings, Arc::new(Stats::new())).unwrap();
     fill(&store, &vec![Record::default(); 3]);
-    let refused = push(&store, Record::default()).recv().unwrap().err().unwrap().to_string();
+    let refused = push(&store, Record::default(), None).recv().unwrap().err().unwrap().to_string();
     let why = "3 reports wait to be sent, which is as many as there may be";
     assert_eq!((refused, store.trouble()), (format!("store unavailable: {why}"), Some(why.to_owned())));
 }

@@ -110,8 +110,7 @@ impl StoreFile {
         let set_up = || {
             connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })?;
             connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
-            // What is no longer kept is overwritten, where that costs no further page.
-            connection.pragma_update(None, "secure_delete", "FAST")?;
+            overwrite(&connection, false)?;
             connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
             // The file for what has been committed shrinks again after a large one.
             connection.pragma_update(None, "journal_size_limit", 64 << 20)
@@ -198,6 +197,11 @@ pub fn give_back(connection: &Connection, pages: u32) -> rusqlite::Result<()> {
         while pages.next()?.is_some() {}
     }
     Ok(())
+}
+
+/// What is no longer kept is overwritten where that costs no further page, or everywhere.
+pub fn overwrite(connection: &Connection, everywhere: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "secure_delete", if everywhere { "ON" } else { "FAST" })
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

@@ -7,6 +7,9 @@ use crate::store::deliveries::{Deliveries, MEMORY};
 use crate::store::journal::ReportId;
 use crate::store::record::Seconds;
 
+/// Deliveries that are looked at when some are to be forgotten.
+const STEP: u32 = 200;
+
 /// Reports that have run need not be kept. Sorts their numbers.
 pub fn let_go(file: &Connection, done: &mut [ReportId]) -> Result<()> {
     done.sort_unstable();
@@ -46,6 +49,13 @@ pub fn try_to_write(file: &Connection) -> Result<()> {
 pub fn note_delivery(file: &Connection, id: ReportId, hash: u64, now: Seconds) -> Result<()> {
     let mut note = file.prepare_cached("INSERT OR REPLACE INTO delivery VALUES (?1, ?2, ?3)")?;
     note.execute(params![id, hash as i64, now]).map(drop)
+}
+
+/// Forgets deliveries of before the last hour, some at a time.
+pub fn forget_deliveries(file: &Connection, now: Seconds) -> Result<()> {
+    let forget =
+        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery ORDER BY id LIMIT ?2) AND at < ?1";
+    file.prepare_cached(forget)?.execute(params![now.saturating_sub(MEMORY), STEP]).map(drop)
 }
 
 /// The deliveries of the last hour.

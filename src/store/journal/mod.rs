@@ -6,6 +6,7 @@ pub mod file;
 pub mod kept;
 pub mod marks;
 pub mod thread;
+pub mod unfinished;
 pub mod writer;
 
 /// The number of a report, in the order of arrival.

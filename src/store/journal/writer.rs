@@ -88,6 +88,9 @@ pub trait Chores<I>: Send + 'static {
 /// How often there is a look at what is to be done without a report.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Ticks from one look at the size of the files to the next.
+const MEASURE: u32 = 600;
+
 /// After a failure, how long reports are refused before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -122,6 +125,7 @@ pub struct Writer<I, C> {
     complained: Option<Instant>,
     /// Whether the last try has failed.
     is_hasty: bool,
+    ticks: u32,
 }
 
 impl<I: Intake, C: Chores<I>> Writer<I, C> {
@@ -134,8 +138,20 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         limits: Limits,
         messages: Receiver<Message<I>>,
     ) -> Writer<I, C> {
-        let (next_try, complained, is_hasty) = (None, None, false);
-        Writer { file, intake, deliveries, chores, desk, limits, messages, next_try, complained, is_hasty }
+        let (next_try, complained, is_hasty, ticks) = (None, None, false, 0);
+        Writer {
+            file,
+            intake,
+            deliveries,
+            chores,
+            desk,
+            limits,
+            messages,
+            next_try,
+            complained,
+            is_hasty,
+            ticks,
+        }
     }
 
     /// Works until it is told to stop, or nobody is left to tell it.
@@ -256,8 +272,13 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
             if is_trial {
                 kept::try_to_write(intake.file())?;
             }
+            kept::forget_deliveries(intake.file(), seconds(SystemTime::now()))?;
             chores.step(intake)
         });
+        if self.ticks.is_multiple_of(MEASURE) {
+            self.desk.measured(self.file.bytes());
+        }
+        self.ticks = self.ticks.wrapping_add(1);
         match result {
             // Reports may not come before somebody hears that they can.
             Ok(()) if is_trial => {

@@ -4,6 +4,7 @@
 use rusqlite::{OptionalExtension, Result, params};
 
 use crate::store::journal::ReportId;
+use crate::store::journal::file::overwrite;
 use crate::store::query::{HOUR, LONG_HOURS};
 use crate::store::record::Seconds;
 use crate::store::sqlite::commit::Books;
@@ -20,13 +21,12 @@ pub fn forget(books: &mut Books, name: &str, now: Seconds) -> Result<(u64, bool)
         None => counts::login(&books.file, name)?.map(|(row, _)| (row.id, row.head)),
     };
     let Some((login, mut next)) = known else { return Ok((0, false)) };
-    // What was there is overwritten, whatever that costs.
-    books.file.pragma_update(None, "secure_delete", "ON")?;
+    overwrite(&books.file, true)?;
     let mut removed = 0;
     for _ in 0..ROUND {
         let Some(before) = empty(books, next, login)? else {
             let rows = forget_counts(books, name, login, now)?;
-            books.file.pragma_update(None, "secure_delete", "FAST")?;
+            overwrite(&books.file, false)?;
             return Ok((removed + rows, false));
         };
         removed += 1;

@@ -22,7 +22,6 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -33,8 +32,9 @@ use crate::store::arrival::Arrival;
 use crate::store::journal::desk::Desk;
 use crate::store::journal::file::{Form, StoreFile};
 use crate::store::journal::thread::Journal;
+use crate::store::journal::unfinished::Unfinished;
 use crate::store::journal::writer::Limits;
-use crate::store::journal::{ReportId, kept, marks};
+use crate::store::journal::{kept, marks};
 use crate::store::query::Reader;
 use crate::store::record::{Record, seconds};
 use crate::store::{History, Mark, Pending, Status, Store};
@@ -57,10 +57,7 @@ pub struct FileStore {
     ledger: Arc<Mutex<Ledger>>,
     desk: Arc<Desk>,
     journal: Journal<Books>,
-    /// The latest report when the file was opened.
-    opened: ReportId,
-    /// The latest one that was to be run again since then.
-    tried: AtomicI64,
+    unfinished: Unfinished,
 }
 
 impl FileStore {
@@ -70,12 +67,11 @@ impl FileStore {
         let failed = |e| file.failed(e);
         let books = Books::open(&file, limits.is_durable)?;
         let (ledger, desk) = (books.ledger.clone(), Arc::new(Desk::new(stats)));
-        kept::give_up(&books.file).map_err(failed)?;
-        let opened = books.last;
+        let unfinished = Unfinished::of(&books.file).map_err(failed)?;
         let known = kept::deliveries(&books.file, seconds(SystemTime::now())).map_err(failed)?;
-        let upkeep = Upkeep::new(file.clone(), &books, desk.clone(), retention).map_err(failed)?;
+        let upkeep = Upkeep::new(&books, retention).map_err(failed)?;
         let journal = Journal::start(file.clone(), books, known, upkeep, desk.clone(), limits)?;
-        Ok(FileStore { file, ledger, desk, journal, opened, tried: AtomicI64::new(0) })
+        Ok(FileStore { file, ledger, desk, journal, unfinished })
     }
 }
 
@@ -90,14 +86,9 @@ impl Store for FileStore {
 
     fn pending(&self, after: i64, limit: u32) -> Result<Vec<Pending>> {
         let file = self.file.reader()?;
-        let reports = pending::between(&file, after, self.opened, limit).map_err(|e| self.file.failed(e))?;
-        let last = reports.last().map_or(0, |report| report.id);
-        let tried = self.tried.fetch_max(last, Ordering::Relaxed);
-        if last > tried {
-            let note = move |books: &mut Books| kept::try_again(&books.file, tried, last);
-            // A disk that is full keeps nothing from being run; the writer has said so.
-            let _ = self.journal.order(move |books| note(books).map(|reports| (reports as u64, false)));
-        }
+        let reports = pending::between(&file, after, self.unfinished.last(), limit);
+        let reports = reports.map_err(|e| self.file.failed(e))?;
+        self.unfinished.note(&reports, &self.journal);
         Ok(reports)
     }
 

@@ -112,19 +112,27 @@ pub struct Stored {
     pub ip_before: ReportId,
 }
 
-const COLUMNS: &str = "SELECT raw.id, t, name, ip, flags, protocol, pwhash, session_id, fail_type, device_id,
+/// A statement that finds reports.
+macro_rules! find {
+    ($which:literal) => {
+        concat!(
+            "SELECT raw.id, t, name, ip, flags, protocol, pwhash, session_id, fail_type, device_id,
     device, country, region, latitude, longitude, radius, asn, net_bits, login_before, raw.latest, ip_before
-    FROM raw LEFT JOIN login ON login.id = raw.login LEFT JOIN client ON client.id = raw.client";
+    FROM raw LEFT JOIN login ON login.id = raw.login LEFT JOIN client ON client.id = raw.client",
+            $which
+        )
+    };
+}
 
 /// One report, if it is still there.
 pub fn find(file: &Connection, id: ReportId) -> Result<Option<Stored>> {
-    let mut find = file.prepare_cached(&format!("{COLUMNS} WHERE raw.id = ?1"))?;
+    let mut find = file.prepare_cached(find!(" WHERE raw.id = ?1"))?;
     find.query_row([id], stored).optional()
 }
 
 /// At most `limit` reports after the one with a number.
 pub fn after(file: &Connection, id: ReportId, limit: u32) -> Result<Vec<Stored>> {
-    let mut find = file.prepare_cached(&format!("{COLUMNS} WHERE raw.id > ?1 ORDER BY raw.id LIMIT ?2"))?;
+    let mut find = file.prepare_cached(find!(" WHERE raw.id > ?1 ORDER BY raw.id LIMIT ?2"))?;
     find.query_map(params![id, limit], stored)?.collect()
 }
 

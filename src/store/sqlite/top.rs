@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use rusqlite::{Row, params};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::aggregate::failures::Failures;
 use crate::store::aggregate::platform::Traffic;
 use crate::store::aggregate::source::Activity;
@@ -19,12 +19,10 @@ use crate::store::sqlite::reader::FileReader;
 
 /// Those that have most, the first of them first.
 pub fn top(reader: &FileReader, query: &TopQuery) -> Result<Vec<TopRow>> {
+    query.check()?;
     let failed = |e| reader.file.failed(e);
     let part = match query.by {
         By::Ip | By::Net => return Ok(rank(sources(reader, query).map_err(failed)?, query)),
-        By::Login if query.success != Some(false) => {
-            return Err(Error::Refused("success: of logins, only failures are ranked".into()));
-        }
         By::Login => return Ok(rank(logins(reader, query.window).map_err(failed)?, query)),
         By::Asn => Part::Asn,
         By::Country => Part::Country,

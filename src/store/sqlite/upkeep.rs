@@ -7,8 +7,7 @@ use rusqlite::{Connection, Result, Row, params};
 
 use crate::store::aggregate::memory::Memory;
 use crate::store::journal::ReportId;
-use crate::store::journal::desk::Desk;
-use crate::store::journal::file::{StoreFile, give_back};
+use crate::store::journal::file::give_back;
 use crate::store::journal::writer::Chores;
 use crate::store::query::{DAY, HOUR, LONG_HOURS, SOURCE_HOURS};
 use crate::store::record::{Seconds, seconds};
@@ -27,13 +26,11 @@ pub struct Retention {
 const ROWS: u32 = 200;
 const PAGES: u32 = 64;
 
-/// Steps from one look at what is in memory, and at the size of the files, to the next.
-const MEASURE: u32 = 600;
+/// Steps from one look at what is in memory to the next.
+const LOOK: u32 = 600;
 
 /// What is to be done, and how far it is.
 pub struct Upkeep {
-    file: Arc<StoreFile>,
-    desk: Arc<Desk>,
     retention: Retention,
     thinning: Thinning,
     /// Before what every login was looked at last, and the last one that was looked at since.
@@ -45,9 +42,9 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    pub fn new(file: Arc<StoreFile>, books: &Books, desk: Arc<Desk>, retention: Retention) -> Result<Upkeep> {
+    pub fn new(books: &Books, retention: Retention) -> Result<Upkeep> {
         let thinning = Thinning::new(&books.file)?;
-        Ok(Upkeep { file, desk, retention, thinning, looked: 0, login: 0, steps: 0, is_quiet: true })
+        Ok(Upkeep { retention, thinning, looked: 0, login: 0, steps: 0, is_quiet: true })
     }
 }
 
@@ -64,14 +61,12 @@ impl Chores<Books> for Upkeep {
         let (sources, others) = (raw.min(before(SOURCE_HOURS)), before(LONG_HOURS));
         delete_reports(&books.file, raw, books.applied)?;
         for (table, key, since) in [
-            ("delivery", "id", before(1)),
             ("failures", "hour, login", others),
             ("source", "hour, source", sources),
             ("platform", "hour, part, value", others),
         ] {
-            let time = if table == "delivery" { "at" } else { "hour" };
             let first = format!("SELECT {key} FROM {table} ORDER BY {key} LIMIT ?2");
-            let delete = format!("DELETE FROM {table} WHERE ({key}) IN ({first}) AND {time} < ?1");
+            let delete = format!("DELETE FROM {table} WHERE ({key}) IN ({first}) AND hour < ?1");
             books.file.prepare_cached(&delete)?.execute(params![since, ROWS])?;
         }
         let forget = "DELETE FROM client WHERE id IN (SELECT id FROM client WHERE day < ?1 LIMIT ?2)";
@@ -83,9 +78,8 @@ impl Chores<Books> for Upkeep {
             books.write_some_counts(ROWS as usize)?;
         }
         self.is_quiet = true;
-        if self.steps.is_multiple_of(MEASURE) {
+        if self.steps.is_multiple_of(LOOK) {
             books.ledger.lock().forget_before(sources, others);
-            self.desk.measured(self.file.bytes());
         }
         self.steps = self.steps.wrapping_add(1);
         Ok(())
