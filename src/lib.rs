@@ -4,7 +4,7 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, schedule, console, transfer > worker > lua > shared > store, webhook
+//! lib > daemon > http, schedule, console, transfer > worker > lua > shared > alert > store, webhook
 //!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, reply, unix > error
 //! ```
 //!
@@ -21,6 +21,7 @@
 //! is in `shared::Shared`. A configuration that is read again makes all of this anew beside the old
 //! (`daemon::generation`), and takes its place when nothing can fail any more (`daemon::reload`).
 
+mod alert;
 mod cli;
 mod config;
 mod console;

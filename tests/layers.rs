@@ -10,6 +10,7 @@ const ROWS: &[&[&str]] = &[
     &["outbound"],
     &["login", "device", "config", "geoip", "stats"],
     &["store", "webhook"],
+    &["alert"],
     &["shared"],
     &["lua"],
     &["worker"],

@@ -23,6 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use crate::error::Result;
 use crate::store::query::{Memory, Reader};
 use crate::store::record::Record;
@@ -59,9 +61,17 @@ pub trait Store: Send + Sync {
     /// Gives every report to `take`, the earliest first, until all were given or it fails.
     fn each_report(&self, take: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()>;
     fn status(&self) -> Result<Status>;
+    /// Changes the tables beside the reports in a transaction of its own, and waits for it.
+    fn change_aside(&self, work: Aside) -> Result<()>;
+    /// What the tables beside the reports are read with, from one thread.
+    fn read_aside(&self) -> Result<Connection>;
     /// Writes what has come in, and lets go of everything.
     fn close(&self);
 }
+
+/// Changes tables that are kept beside the reports: what the daemon must not forget, whoever keeps the
+/// reports themselves.
+pub type Aside = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
 /// A report that was accepted and has not run.
 pub struct Pending {

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
 use serde::Deserialize;
 
 use crate::config::ClickHouse;
@@ -36,7 +37,7 @@ use crate::store::journal::{kept, marks};
 use crate::store::query::Reader;
 use crate::store::record::{Record, Seconds, seconds};
 use crate::store::sqlite::Retention;
-use crate::store::{History, Mark, Pending, Status, Store};
+use crate::store::{Aside, History, Mark, Pending, Status, Store};
 use crate::unix;
 
 use backlog::Backlog;
@@ -200,6 +201,14 @@ impl Store for ClickHouseStore {
             queue: self.backlog.rows() as usize + self.desk.waiting(),
             lag: self.backlog.lag().max(self.desk.lag()),
         })
+    }
+
+    fn change_aside(&self, work: Aside) -> Result<()> {
+        self.journal.aside(work)
+    }
+
+    fn read_aside(&self) -> Result<Connection> {
+        self.file.reader()
     }
 
     /// What was not sent stays in the spool.

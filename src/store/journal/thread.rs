@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::store::Aside;
 use crate::store::arrival::Arrival;
 use crate::store::deliveries::Deliveries;
 use crate::store::journal::desk::Desk;
@@ -81,6 +82,13 @@ impl<I: Intake> Journal<I> {
                 return Ok(changed);
             }
         }
+    }
+
+    /// Has tables beside the reports changed, and waits for it.
+    pub fn aside(&self, work: Aside) -> Result<()> {
+        let (send, answers) = mpsc::channel();
+        self.hand(|intake| work(intake.file()).map(|()| (0, false)), move |result| drop(send.send(result)));
+        answers.recv().map_err(|_| closed())?.map(drop)
     }
 
     /// Writes what has come in, and ends.

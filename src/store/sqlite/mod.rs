@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::stats::Stats;
@@ -37,7 +38,7 @@ use crate::store::journal::writer::Limits;
 use crate::store::journal::{kept, marks};
 use crate::store::query::Reader;
 use crate::store::record::{Record, seconds};
-use crate::store::{History, Mark, Pending, Status, Store};
+use crate::store::{Aside, History, Mark, Pending, Status, Store};
 
 use commit::Books;
 use ledger::Ledger;
@@ -149,6 +150,14 @@ impl Store for FileStore {
         let (rows, oldest) = raw::extent(&self.file.reader()?).map_err(|e| self.file.failed(e))?;
         let (queue, lag) = (self.desk.waiting(), self.desk.lag());
         Ok(Status { rows, oldest, bytes: self.file.bytes(), queue, lag })
+    }
+
+    fn change_aside(&self, work: Aside) -> Result<()> {
+        self.journal.aside(work)
+    }
+
+    fn read_aside(&self) -> Result<Connection> {
+        self.file.reader()
     }
 
     fn close(&self) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::store::query::{
@@ -12,7 +13,7 @@ use crate::store::query::{
     SourceCounts, TopQuery, TopRow, Value, Visit, Window,
 };
 use crate::store::record::{Place, Record};
-use crate::store::{Arrival, History, Mark, Pending, Status, Store};
+use crate::store::{Arrival, Aside, History, Mark, Pending, Status, Store};
 
 /// What a store was asked, and why it can't answer.
 #[derive(Default)]
@@ -52,6 +53,14 @@ impl Store for Fake {
     }
 
     fn close(&self) {}
+
+    fn change_aside(&self, _: Aside) -> Result<()> {
+        Ok(())
+    }
+
+    fn read_aside(&self) -> Result<Connection> {
+        Err(Error::Store("it has nothing aside".into()))
+    }
 
     fn reader(&self) -> Result<Box<dyn Reader>> {
         let mut log = self.0.lock();
