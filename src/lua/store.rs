@@ -21,7 +21,7 @@ use crate::lua::method::{Method, add_methods, method};
 use crate::lua::options::Options;
 use crate::shared::Shared;
 use crate::store::query::{Dimension, PlatformCounts, Profile, Reader, TopRow, Value};
-use crate::store::record::Record;
+use crate::store::record::{Record, Seconds};
 use crate::store::{Status, Store};
 
 use answer::{Answer, Failures, Seen};
@@ -66,6 +66,12 @@ pub static REPORT_STORE: &[Method<ReportStore>] = &[
     method!(values(login: Login, dimension: String),
         "What is known of a login with every value of a dimension.",
         |this| dimension.parse().map(|dimension| this.values(&login.0, dimension))),
+    method!(established(login: Login),
+        "Whether a login is in use long enough to tell what is unusual for it.",
+        |this| Ok(this.established(&login.0))),
+    method!(familiar(login: Login, dimension: String, value: Named),
+        "Whether a login was used with one value of a dimension on 3 days at least.",
+        |this| this.familiar(&login.0, dimension.parse()?, &value)),
     method!(failures(query: Options),
         "How often a login, an address or a network failed.",
         |this| this.failures(&query)),
@@ -89,6 +95,16 @@ impl ReportStore {
             Some(memory) => Answer::of(memory.profile()),
             None => self.ask(|reader| reader.profile(login)),
         }
+    }
+
+    fn established(&self, login: &str) -> Answer<bool> {
+        let now = self.session.now() as Seconds;
+        self.profile(login).map(|profile| profile.is_some_and(|profile| profile.is_established(now)))
+    }
+
+    fn familiar(&self, login: &str, dimension: Dimension, value: &Named) -> Result<Answer<bool>> {
+        let answer = self.seen(login, dimension, value)?;
+        Ok(answer.map(|known| known.is_some_and(|Seen(value)| value.is_familiar())))
     }
 
     fn seen(&self, login: &str, dimension: Dimension, value: &Named) -> Result<Answer<Option<Seen>>> {

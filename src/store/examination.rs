@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::store::habit::ABSENCE;
 use crate::store::model::Model;
 use crate::store::query::{
     By, DAY, Dimension, LONG_HOURS, Part, Reader, ReportQuery, SOURCE_HOURS, Source, TopQuery, Whose, Window,
@@ -62,6 +63,45 @@ pub fn report(random: &mut Random, end: u32, days: u32) -> Record {
         place,
         net: ip.and_then(|ip| net(ip, (24, 64))),
     }
+}
+
+/// Successes of half a year before `end`, in order: of logins that were away for long, for nearly as long, or
+/// not at all.
+pub fn lives(random: &mut Random, end: u32) -> Vec<Record> {
+    let mut records = Vec::new();
+    for user in 0..LOGINS {
+        let mut t = end - 170 * DAY + random.below(u64::from(30 * DAY)) as u32;
+        while t < end {
+            let ip = Ipv4Addr::new(10, 0, random.below(4) as u8, 1).into();
+            records.push(Record {
+                t: t.into(),
+                login: format!("user{user}@example.com").into(),
+                ip: Some(ip),
+                success: true,
+                net: net(ip, (24, 64)),
+                ..Record::default()
+            });
+            t += match random.below(10) {
+                0 => ABSENCE + random.below(2) as u32 * DAY,
+                1 => ABSENCE - 1,
+                _ => random.below(u64::from(3 * DAY)) as u32,
+            };
+        }
+    }
+    records.sort_by(|a, b| a.t.total_cmp(&b.t));
+    records
+}
+
+/// Asks the store and the model for the profiles of those lives, of which some begin anew.
+pub fn examine_lives(store: &mut dyn Reader, model: &mut Model) {
+    let mut anew = 0;
+    for user in 0..LOGINS {
+        let login = &format!("user{user}@example.com");
+        let profile = store.profile(login).unwrap();
+        assert_eq!(profile, model.profile(login).unwrap(), "{login}");
+        anew += usize::from(profile.is_some_and(|profile| profile.since > profile.first));
+    }
+    assert!((5..LOGINS as usize - 5).contains(&anew), "{anew}");
 }
 
 /// Puts every question to the store and to the model. There are few enough of everything to be counted.

@@ -8,6 +8,7 @@ mod deliveries;
 mod enrich;
 #[cfg(test)]
 mod examination;
+mod habit;
 mod history;
 mod journal;
 pub mod line;

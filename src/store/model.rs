@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::Result;
 use crate::store::aggregate::memory::value_of;
+use crate::store::habit::ABSENCE;
 use crate::store::query::{
     By, DAY, Dimension, LoginFailures, Part, PlatformCounts, Profile, Pwhash, Reader, ReportQuery, Source,
     SourceCounts, TopQuery, TopRow, Value, Visit, Whose, Window,
@@ -73,6 +74,11 @@ impl Reader for Model {
         let passed: Vec<&Record> = self.of(login).filter(|record| record.success).collect();
         let times = || passed.iter().map(|record| record.seconds());
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(None) };
+        let mut sorted: Vec<u32> = times().collect();
+        sorted.sort();
+        let after = sorted.windows(2).rposition(|pair| pair[1] - pair[0] >= ABSENCE).map_or(0, |at| at + 1);
+        let days = |times: &[u32]| distinct(times.iter().map(|t| t / DAY)) as u32;
+        let (days, since, since_days) = (days(&sorted), sorted[after], days(&sorted[after..]));
         let (mut places, mut pwhashes) = (BTreeMap::new(), BTreeMap::new());
         for record in &passed {
             let t = record.seconds();
@@ -104,7 +110,7 @@ impl Reader for Model {
         places.truncate(4);
         pwhashes.sort_by_key(|known| Reverse(known.last));
         pwhashes.truncate(6);
-        Ok(Some(Profile { first, last, days: distinct(times().map(|t| t / DAY)) as u32, places, pwhashes }))
+        Ok(Some(Profile { first, last, days, since, since_days, places, pwhashes }))
     }
 
     fn seen(&mut self, login: &str, dimension: Dimension, value: &str) -> Result<Option<Value>> {

@@ -145,6 +145,9 @@ pub struct Profile {
     pub last: Seconds,
     /// On how many days (UTC).
     pub days: u32,
+    /// The first after the last absence of 90 days or more, and on how many days since then.
+    pub since: Seconds,
+    pub since_days: u32,
     /// Where from, the latest first, one for each network.
     pub places: Vec<Visit>,
     /// With which passwords, the latest first.

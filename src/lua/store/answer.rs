@@ -79,10 +79,12 @@ fn net(net: Option<ipnet::IpNet>) -> Option<String> {
 
 impl<'lua> IntoLua<'lua> for Profile {
     fn into_lua(self, lua: &'lua Lua) -> rlua::Result<Value<'lua>> {
-        Row::new(lua, 5)?
+        Row::new(lua, 7)?
             .set("first", self.first)?
             .set("last", self.last)?
             .set("days", self.days)?
+            .set("since", self.since)?
+            .set("since_days", self.since_days)?
             .set("places", self.places)?
             .set("pwhashes", self.pwhashes)?
             .end()

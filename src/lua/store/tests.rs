@@ -61,7 +61,7 @@ fn a_question_reaches_the_store_and_its_answer_the_policy() {
             "profile('joe')".to_owned(),
             "profile joe".to_owned(),
             "{days=2 first=1 last=2 places={{asn=64500 country=DE device=imap/Mail lat=0 lon=10.5 \
-             net=192.0.2.0/24 radius=20 t=2} {t=1}} pwhashes={{first=1 last=2 pwhash=ab12}}}",
+             net=192.0.2.0/24 radius=20 t=2} {t=1}} pwhashes={{first=1 last=2 pwhash=ab12}} since=1 since_days=2}",
         ),
         ("profile('stranger')".into(), "profile stranger".into(), "nil"),
         (
@@ -183,6 +183,10 @@ fn a_wrong_argument_is_an_error_that_says_what_is_allowed() {
             "values('joe', '')",
             "values(login, dimension): \"\" is not country, asn, net, device, protocol or hour",
         ),
+        (
+            "familiar('joe', 'planet', '')",
+            "familiar(login, dimension, value): \"planet\" is not country, asn, net, device, protocol or hour",
+        ),
         ("failures('joe')", "failures(query): query: table expected, got string"),
         ("failures{ hours = 1 }", "failures(query): one of login, ip and net expected"),
         (
@@ -263,6 +267,8 @@ fn a_store_that_can_not_answer_is_no_error() {
         "profile('joe')",
         "seen('joe', 'country', 'DE')",
         "values('joe', 'country')",
+        "established('joe')",
+        "familiar('joe', 'country', 'DE')",
         "failures{ login = 'joe', hours = 1 }",
         "failures{ ip = '192.0.2.1', hours = 1 }",
         "reports{ login = 'joe' }",
@@ -296,7 +302,9 @@ fn a_report_sees_what_was_known_before_it() {
     let config = "setReport(function(lt)
         local s = reportStore()
         seen = all(s:profile(lt.login).days, s:seen(lt.login, 'country', 'FR'),
-            #s:values(lt.login, 'country'), s:profile('ann').days)
+            #s:values(lt.login, 'country'), s:established(lt.login),
+            s:familiar(lt.login, 'country', 'DE'), s:familiar(lt.login, 'country', 'FR'),
+            s:familiar(lt.login, 'device', ''), s:profile('ann').days)
         s:failures{ login = lt.login, hours = 1 }
         s:platform{ hours = 1, at = 7200 }
     end)";
@@ -305,11 +313,12 @@ fn a_report_sees_what_was_known_before_it() {
     let login = login.unwrap();
     let seen = || state.lua.globals().get::<_, String>("seen").unwrap();
     state.report(&login, Some(Arc::new(Before)), soon()).unwrap();
-    assert_eq!(seen(), "7, nil, 1, 2");
+    assert_eq!(seen(), "7, nil, 1, true, true, false, false, 2");
     let asked = ["open", "profile ann", "failures joe 999996300-1000000001", "platform All  3600-7201"];
     assert_eq!(fake.asked(), asked);
     state.report(&login, None, soon()).unwrap();
-    assert_eq!(seen(), "2, {days=1 fail=2 first=9 last=9 ok=1}, 2, 2", "without a memory the store answers");
+    let anew = "2, {days=1 fail=2 first=9 last=9 ok=1}, 2, false, false, false, false, 2";
+    assert_eq!(seen(), anew, "without a memory the store answers");
     fake.asked();
     assert!(call(&state, "profile('joe')").starts_with("{days=2 "), "the report is over");
     call(&state, "platform{ hours = 1 }");

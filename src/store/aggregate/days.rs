@@ -41,6 +41,12 @@ impl Days {
         1_u32.checked_shl((self.last - day).into()).unwrap_or_default()
     }
 
+    /// Adds days of long before, of which the last may be the first of these.
+    pub fn join(&mut self, before: Days) {
+        self.count += before.count - u16::from(before.last == self.first);
+        self.first = before.first;
+    }
+
     pub fn count(&self) -> u32 {
         self.count.into()
     }

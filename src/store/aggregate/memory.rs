@@ -8,6 +8,7 @@ use compact_str::{CompactString, ToCompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::store::aggregate::days::Days;
+use crate::store::aggregate::stays::Stays;
 use crate::store::query::{
     self, DAY, Dimension, HOUR, PLACES, PWHASHES, Profile, Pwhash, VALUES, Value, Visit,
 };
@@ -20,6 +21,7 @@ pub struct Memory {
     first: Seconds,
     last: Seconds,
     days: Days,
+    stays: Stays,
     /// The latest first, one for each network.
     places: Vec<Visit>,
     pwhashes: Vec<Pwhash>,
@@ -58,6 +60,7 @@ impl Memory {
         if is_ok {
             note(&mut self.first, &mut self.last, t);
             self.days.insert(t);
+            self.stays.insert(t);
             self.visit(record, t);
             self.pass(&record.pwhash, t);
         }
@@ -137,10 +140,13 @@ impl Memory {
     }
 
     pub fn profile(&self) -> Option<Profile> {
+        let (since, since_days) = self.stays.latest();
         (self.last > 0).then(|| Profile {
             first: self.first,
             last: self.last,
             days: self.days.count(),
+            since,
+            since_days,
             places: self.places.clone(),
             pwhashes: self.pwhashes.clone(),
         })

@@ -7,6 +7,7 @@ pub mod memory;
 pub mod platform;
 mod sketch;
 pub mod source;
+mod stays;
 mod tally;
 pub mod window;
 

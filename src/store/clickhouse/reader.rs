@@ -15,6 +15,7 @@ use crate::store::clickhouse::cache::Cache;
 use crate::store::clickhouse::client::{Client, Failure, rows};
 use crate::store::clickhouse::question;
 use crate::store::clickhouse::row::{Row, degrees};
+use crate::store::habit::ABSENCE;
 use crate::store::query::{
     Dimension, LoginFailures, PLACES, PWHASHES, Part, PlatformCounts, Profile, Pwhash, Reader, ReportQuery,
     Source, SourceCounts, TopQuery, TopRow, VALUES, Value, Visit, Window,
@@ -162,17 +163,28 @@ impl Reader for ServerReader {
     fn profile(&mut self, login: &str) -> Result<Option<Profile>> {
         let known: Vec<Known> = self.0.ask(question::profile(login, PLACES, PWHASHES))?;
         let of = |kind: &'static str| known.iter().filter(move |known| known.kind == kind);
-        let (first, last) =
-            (of("login").map(|known| known.first_ok).min(), of("login").map(|known| known.last_ok).max());
-        let Some((first, last)) = first.zip(last) else { return Ok(None) };
+        let mut periods: Vec<&Known> = of("login").collect();
+        periods.sort_by_key(|known| known.first_ok);
+        let (Some(oldest), Some(newest)) = (periods.first(), periods.last()) else { return Ok(None) };
+        // Longer than a period, so that it lies between two.
+        let is_absence = |pair: &[&Known]| pair[1].first_ok.saturating_sub(pair[0].last_ok) >= ABSENCE;
+        let after = periods.windows(2).rposition(is_absence).map_or(0, |at| at + 1);
+        let days = |periods: &[&Known]| periods.iter().map(|known| known.day_bits.count_ones()).sum();
         let mut places: Vec<Visit> = of("place").filter_map(Known::visit).collect();
         places.sort_by_key(|visit| (Reverse(visit.t), visit.net));
         let mut pwhashes: Vec<Pwhash> = of("pwhash")
             .map(|known| Pwhash { pwhash: known.value.clone(), first: known.first_ok, last: known.last_ok })
             .collect();
         pwhashes.sort_by(|a, b| (b.last, &a.pwhash).cmp(&(a.last, &b.pwhash)));
-        let days = of("login").map(|known| known.day_bits.count_ones()).sum();
-        Ok(Some(Profile { first, last, days, places, pwhashes }))
+        Ok(Some(Profile {
+            first: oldest.first_ok,
+            last: newest.last_ok,
+            days: days(&periods),
+            since: periods[after].first_ok,
+            since_days: days(&periods[after..]),
+            places,
+            pwhashes,
+        }))
     }
 
     fn seen(&mut self, login: &str, dimension: Dimension, value: &str) -> Result<Option<Value>> {

@@ -63,6 +63,16 @@ fn it_answers_as_a_plain_list_would() {
 }
 
 #[test]
+fn it_knows_since_when_a_login_is_in_use() {
+    let (server, place, mut random) = (Server::start(), Place::new("lives"), Random(3));
+    let records = examination::lives(&mut random, now());
+    let store = place.open(&server.url());
+    fill(&store, &records);
+    wait_until_sent(&store);
+    examination::examine_lives(&mut *store.reader().unwrap(), &mut Model(records));
+}
+
+#[test]
 fn history_is_sent_as_well_and_is_not_to_run() {
     let (server, place, end, mut random) = (Server::start(), Place::new("history"), now(), Random(8));
     let records: Vec<Record> = (0..2000).map(|_| examination::report(&mut random, end, 14)).collect();

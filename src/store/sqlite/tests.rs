@@ -49,6 +49,15 @@ fn it_answers_as_a_plain_list_would() {
 }
 
 #[test]
+fn it_knows_since_when_a_login_is_in_use() {
+    let (place, mut random) = (Place::new("lives"), Random(3));
+    let records = examination::lives(&mut random, now());
+    let store = place.open();
+    fill(&store, &records);
+    examination::examine_lives(&mut *store.reader().unwrap(), &mut Model(records));
+}
+
+#[test]
 fn what_was_only_in_memory_is_counted_again_after_a_crash() {
     let (place, end, mut random) = (Place::new("crash"), now(), Random(11));
     let records: Vec<Record> = (0..2000).map(|_| examination::report(&mut random, end, 14)).collect();

@@ -108,7 +108,7 @@ fn profile() -> Profile {
     };
     let places = vec![place, Visit { t: 1, ..Visit::default() }];
     let pwhashes = vec![Pwhash { pwhash: "ab12".into(), first: 1, last: 2 }];
-    Profile { first: 1, last: 2, days: 2, places, pwhashes }
+    Profile { first: 1, last: 2, days: 2, since: 1, since_days: 2, places, pwhashes }
 }
 
 fn value(value: &str, last: Option<u32>) -> Value {
@@ -183,11 +183,11 @@ impl Memory for Before {
     }
 
     fn profile(&self) -> Option<Profile> {
-        Some(Profile { days: 7, ..Profile::default() })
+        Some(Profile { days: 7, since_days: 7, last: 999_999_000, ..Profile::default() })
     }
 
     fn seen(&self, _: Dimension, of: &str) -> Option<Value> {
-        (of == "DE").then(|| value("DE", None))
+        (of == "DE").then(|| Value { days: 3, ..value("DE", None) })
     }
 
     fn values(&self, _: Dimension) -> Vec<Value> {
