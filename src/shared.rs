@@ -18,7 +18,7 @@ use crate::logger::Limit;
 use crate::net::netmask::NetmaskGroup;
 use crate::outbound::Client;
 use crate::stats::{Counter, Stats};
-use crate::store::Store;
+use crate::store::{Egress, Store};
 use crate::webhook::{Dispatch, Hook, Hooks, Settings, Webhooks};
 
 /// Console commands that the Lua threads keep.
@@ -39,6 +39,8 @@ pub struct Shared {
     pub stats: Arc<Stats>,
     /// Databases of addresses.
     pub geoip: Databases,
+    /// Addresses that many logins share.
+    pub egress: Arc<Egress>,
     /// What parses the devices of reports.
     pub devices: Devices,
     /// The deliveries that wait and the threads that make them.
@@ -77,6 +79,7 @@ impl Shared {
             devices,
             complaints: Arc::default(),
             geoip: Databases::default(),
+            egress: Arc::default(),
             hooks: RwLock::default(),
             acl: RwLock::new(NetmaskGroup::default_acl()),
             password: RwLock::new(None),
@@ -91,12 +94,14 @@ impl Shared {
         }
     }
 
-    /// What the next configuration starts from: counters, and deliveries that wait, go on.
+    /// What the next configuration starts from: counters, deliveries that wait, and what was learned of
+    /// addresses go on.
     pub fn next(&self, devices: Devices) -> Shared {
         Shared {
             stats: self.stats.clone(),
             webhooks: self.webhooks.clone(),
             complaints: self.complaints.clone(),
+            egress: Arc::new(self.egress.next()),
             exit: self.exit.clone(),
             ..Shared::new(devices)
         }

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS arrival (
     number UInt64, t Int64, second UInt32, day UInt32, login String, ip String, address String, net String,
     outcome UInt8, success UInt8, policy_reject UInt8, tls UInt8, protocol String, pwhash String,
     session_id String, fail_type String, device_id String, device String, country String, region String,
-    located UInt8, latitude Int32, longitude Int32, radius UInt16, asn UInt32
+    located UInt8, latitude Int32, longitude Int32, radius UInt16, asn UInt32, shared UInt8
 ) ENGINE = Null
 
 -- Attempts to send a batch whose outcome is unknown. Should one of them arrive late, nothing takes it in.
@@ -27,13 +27,14 @@ CREATE TABLE IF NOT EXISTS report (
     origin String, host String, batch UInt64, number UInt64, t Int64, second UInt32, day UInt32,
     login String, ip String, net String, outcome UInt8, success UInt8, policy_reject UInt8, tls UInt8,
     protocol String, pwhash String, session_id String, fail_type String, device_id String, device String,
-    country String, region String, located UInt8, latitude Int32, longitude Int32, radius UInt16, asn UInt32
+    country String, region String, located UInt8, latitude Int32, longitude Int32, radius UInt16, asn UInt32,
+    shared UInt8
 ) ENGINE = MergeTree() PARTITION BY day ORDER BY (origin, login, second)
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS to_report TO report AS
 SELECT origin, host, batch, number, t, second, day, login, ip, net, outcome, success, policy_reject, tls,
     protocol, pwhash, session_id, fail_type, device_id, device, country, region, located, latitude,
-    longitude, radius, asn
+    longitude, radius, asn, shared
 FROM arrival
 WHERE bitAnd(tables, 1) != 0 AND (host, attempt) NOT IN (SELECT host, attempt FROM abandoned)
 
@@ -50,7 +51,8 @@ WHERE bitAnd(tables, 2) != 0 AND (origin != '' OR ip != '')
     AND (host, attempt) NOT IN (SELECT host, attempt FROM abandoned)
 
 -- What is remembered of a login, by kind: "login" for all of its successes, "place" for a network that it
--- succeeded from, "pwhash", and the dimensions. "days" has a bit for each day of the period with a success.
+-- succeeded from, "pwhash", and the dimensions. A success from an address that many logins share counts for
+-- no place. "days" has a bit for each day of the period with a success.
 -- First and last are of successes, 4294967295 and 0 without one.
 CREATE TABLE IF NOT EXISTS memory (
     origin String, login String, kind String, value String, period UInt32,
@@ -82,6 +84,7 @@ ARRAY JOIN
 WHERE bitAnd(tables, 4) != 0
     AND (if(origin != '', kind = 'login', if(kind = 'login', outcome = 1,
         value != '' AND (outcome = 1 OR outcome > 1 AND kind NOT IN ('place', 'pwhash')))))
+    AND NOT (shared = 1 AND outcome = 1 AND kind IN ('place', 'country', 'asn', 'net'))
     AND (host, attempt) NOT IN (SELECT host, attempt FROM abandoned)
 GROUP BY origin, login, kind, value, period
 

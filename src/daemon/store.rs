@@ -55,7 +55,7 @@ pub fn check(config: &Config, shared: &Shared) -> Result<()> {
 /// What makes records of reports, as a configuration says.
 pub fn enrich(settings: &StoreSettings, shared: &Shared) -> Result<Enrich> {
     let (geo, asn) = (settings.geo.as_deref(), settings.asn.as_deref());
-    let enrich = Enrich::new(&shared.geoip, geo, asn, (settings.net4, settings.net6));
+    let enrich = Enrich::new(&shared.geoip, geo, asn, (settings.net4, settings.net6), shared.egress.clone());
     enrich.map_err(|e| Error::Config(format!("newReportStore(options): {e}")))
 }
 

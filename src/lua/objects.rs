@@ -157,6 +157,13 @@ fn parse_netmask(text: &str) -> Result<Mask> {
 /// A set of netmasks.
 pub struct Group(NetmaskGroup);
 
+impl Group {
+    /// The netmasks as they were given.
+    pub fn masks(&self) -> Vec<String> {
+        self.0.masks()
+    }
+}
+
 /// The methods of a NetmaskGroup.
 #[rustfmt::skip]
 pub static NETMASK_GROUP: &[Method<Group>] = &[

@@ -25,7 +25,7 @@ use crate::store::record::{Record, Seconds};
 use crate::store::{Status, Store};
 
 use answer::{Answer, Failures, Seen};
-use question::{Failing, Login, Named};
+use question::{Failing, Login, Named, Nets, Whence};
 pub use session::Session;
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
@@ -33,6 +33,9 @@ pub static FUNCS: &[Func] = &[
     func!(FILE, newReportStore(options: Options),
         "Keep reports, and what they say of logins and addresses.",
         |_lua, cx| settings::add(&mut cx.config.borrow_mut(), &options)),
+    func!(FILE, setTrustedNets(nets: Nets),
+        "Name networks that many logins come from: a success there teaches no place.",
+        |_lua, cx| cx.shared.egress.trust(&nets.0)),
     func!(ANYWHERE, reportStore(),
         "Give the report store, or nil where there is none.",
         |_lua, cx| Ok(find(cx))),
@@ -84,6 +87,9 @@ pub static REPORT_STORE: &[Method<ReportStore>] = &[
     method!(platform(query: Options),
         "What happened on the whole platform or in a part of it.",
         |this| this.platform(&query)),
+    method!(isShared(source: Whence),
+        "Whether many logins come from an address, or from all of a network.",
+        |this| Ok(this.shared.egress.has(source.0))),
     method!(forget(login: Login),
         "Remove every trace of a login.",
         |this| Ok(this.forget(&login.0))),

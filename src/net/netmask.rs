@@ -125,9 +125,14 @@ impl NetmaskGroup {
     /// Whether the longest mask that holds `ip` includes it. An IPv4-mapped address is IPv6 here, as
     /// in the original; unmap it first where that is not what a user means.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let found = match ip {
-            IpAddr::V4(ip) => self.v4.get_lpm(&ip.into()).map(|(_, entry)| entry),
-            IpAddr::V6(ip) => self.v6.get_lpm(&ip.into()).map(|(_, entry)| entry),
+        self.contains_net(ip.into())
+    }
+
+    /// Whether the longest mask that holds all of `net` includes it.
+    pub fn contains_net(&self, net: IpNet) -> bool {
+        let found = match net {
+            IpNet::V4(net) => self.v4.get_lpm(&net).map(|(_, entry)| entry),
+            IpNet::V6(net) => self.v6.get_lpm(&net).map(|(_, entry)| entry),
         };
         found.is_some_and(|entry| entry.includes)
     }

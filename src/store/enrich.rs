@@ -10,6 +10,7 @@ use crate::device::{self, cut};
 use crate::error::{Error, Result};
 use crate::geoip::{Database, Databases};
 use crate::login::LoginTuple;
+use crate::store::Egress;
 use crate::store::bounded::{FAIL_TYPE, PWHASH, SESSION_ID, bounded, kept_login, kept_protocol};
 use crate::store::record::{Place, Record, net};
 
@@ -19,23 +20,26 @@ pub struct Enrich {
     asn: Option<Arc<Database>>,
     /// Of a network, for IPv4 and for IPv6.
     bits: (u8, u8),
+    egress: Arc<Egress>,
 }
 
 impl Enrich {
     /// With databases by the names that `newGeoIP2DB` gave them; without one, nothing is known of what is
-    /// in it. `bits` is how long the networks of addresses are, for IPv4 and for IPv6.
+    /// in it. `bits` is how long the networks of addresses are, for IPv4 and for IPv6; `egress` knows which
+    /// addresses many logins share.
     pub fn new(
         databases: &Databases,
         geo: Option<&str>,
         asn: Option<&str>,
         bits: (u8, u8),
+        egress: Arc<Egress>,
     ) -> Result<Enrich> {
         for (option, bits, most) in [("net4", bits.0, 32), ("net6", bits.1, 128)] {
             if !(1..=most).contains(&bits) {
                 return Err(Error::Config(format!("{option} = {bits}: 1 to {most} expected")));
             }
         }
-        Ok(Enrich { geo: named(databases, "geo", geo)?, asn: named(databases, "asn", asn)?, bits })
+        Ok(Enrich { geo: named(databases, "geo", geo)?, asn: named(databases, "asn", asn)?, bits, egress })
     }
 
     /// What the store keeps of a report, the device of which is known.
@@ -57,6 +61,7 @@ impl Enrich {
             device: device::identity(login.protocol(), login.device_attrs()),
             place: ip.map(|ip| self.place(ip)).unwrap_or_default(),
             net: ip.and_then(|ip| net(ip, self.bits)),
+            is_shared: ip.is_some_and(|ip| self.egress.contains(ip)),
         }
     }
 
@@ -106,7 +111,7 @@ mod tests {
     }
 
     fn enrich() -> Enrich {
-        Enrich::new(&databases(), Some("city"), Some("asn"), (24, 64)).unwrap()
+        Enrich::new(&databases(), Some("city"), Some("asn"), (24, 64), Arc::default()).unwrap()
     }
 
     fn login(json: &str) -> LoginTuple {
@@ -160,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(enrich().record(&from(ip)).net.unwrap().to_string(), expected, "{ip}");
         }
-        let narrow = Enrich::new(&databases(), None, None, (32, 128)).unwrap();
+        let narrow = Enrich::new(&databases(), None, None, (32, 128), Arc::default()).unwrap();
         let record = narrow.record(&from("20.20.3.2"));
         assert_eq!(
             (record.net.unwrap().to_string().as_str(), record.place),
@@ -171,8 +176,12 @@ mod tests {
     #[test]
     fn a_database_says_what_is_in_it_alone() {
         let databases = databases();
-        let place =
-            |geo, asn| Enrich::new(&databases, geo, asn, (24, 64)).unwrap().record(&from("20.20.3.2")).place;
+        let place = |geo, asn| {
+            Enrich::new(&databases, geo, asn, (24, 64), Arc::default())
+                .unwrap()
+                .record(&from("20.20.3.2"))
+                .place
+        };
         let all = place(Some("city"), Some("asn"));
         assert_eq!(place(Some("city"), None), Place { asn: 0, ..all.clone() });
         assert_eq!(place(None, Some("asn")), Place { asn: all.asn, ..Place::default() });
@@ -218,9 +227,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_many_is_known_as_such() {
+        let egress = Arc::<Egress>::default();
+        let enrich = Enrich::new(&databases(), None, None, (24, 64), egress.clone()).unwrap();
+        egress.set_learned(&["192.0.2.0/24".parse().unwrap(), "0.0.0.0/8".parse().unwrap()]);
+        for (ip, expected) in
+            [("192.0.2.7", true), ("::ffff:192.0.2.7", true), ("198.51.100.7", false), ("0.0.0.0", false)]
+        {
+            assert_eq!(enrich.record(&from(ip)).is_shared, expected, "{ip}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let databases = databases();
-        let error = |geo, asn, bits| Enrich::new(&databases, geo, asn, bits).err().unwrap().to_string();
+        let error = |geo, asn, bits| {
+            Enrich::new(&databases, geo, asn, bits, Arc::default()).err().unwrap().to_string()
+        };
         for (geo, asn, bits, expected) in [
             (Some("City"), None, (24, 64), r#"geo = "City": no newGeoIP2DB("City", …) in the configuration"#),
             (Some("city"), Some(""), (24, 64), r#"asn = "": no newGeoIP2DB("", …) in the configuration"#),
@@ -230,6 +253,6 @@ mod tests {
         ] {
             assert_eq!(error(geo, asn, bits), expected);
         }
-        assert!(Enrich::new(&databases, None, None, (1, 128)).is_ok());
+        assert!(Enrich::new(&databases, None, None, (1, 128), Arc::default()).is_ok());
     }
 }

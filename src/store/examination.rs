@@ -62,6 +62,7 @@ pub fn report(random: &mut Random, end: u32, days: u32) -> Record {
         device: random.of(&["", "imap//Mail", "web/Windows/Firefox"]).into(),
         place,
         net: ip.and_then(|ip| net(ip, (24, 64))),
+        is_shared: ip.is_some() && random.below(5) == 0,
     }
 }
 

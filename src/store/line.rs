@@ -60,10 +60,12 @@ pub struct Kept {
     radius: u16,
     #[serde(skip_serializing_if = "is_zero")]
     asn: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    shared: bool,
 }
 
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Writes a report as a line.
@@ -91,6 +93,7 @@ pub fn write(record: &Record, mut to: impl Write) -> io::Result<()> {
             lon,
             radius: place.radius,
             asn: place.asn,
+            shared: record.is_shared,
         },
     };
     serde_json::to_writer(&mut to, &line)?;
@@ -130,6 +133,7 @@ impl Kept {
             fail_type: rebounded(login.fail_type(), FAIL_TYPE),
             device: cut(&self.device, device::LONGEST).into(),
             place,
+            is_shared: self.shared,
             ..enrich.record(login)
         }
     }
@@ -137,12 +141,14 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::geoip::Databases;
     use crate::store::examination::{self, Random};
 
     fn enrich() -> Enrich {
-        Enrich::new(&Databases::default(), None, None, (24, 64)).unwrap()
+        Enrich::new(&Databases::default(), None, None, (24, 64), Arc::default()).unwrap()
     }
 
     fn line(record: &Record) -> String {

@@ -5,6 +5,7 @@ mod arrival;
 mod bounded;
 mod clickhouse;
 mod deliveries;
+mod egress;
 mod enrich;
 #[cfg(test)]
 mod examination;
@@ -33,6 +34,7 @@ use crate::store::record::Record;
 pub use arrival::{Answer, Arrival, Fate};
 pub use bounded::{kept_login, kept_protocol};
 pub use clickhouse::{ClickHouseStore, Room, Settings as ClickHouseSettings};
+pub use egress::Egress;
 pub use enrich::Enrich;
 pub use history::{History, Mark};
 pub use journal::writer::Limits;

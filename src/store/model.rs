@@ -82,7 +82,7 @@ impl Reader for Model {
         let (mut places, mut pwhashes) = (BTreeMap::new(), BTreeMap::new());
         for record in &passed {
             let t = record.seconds();
-            if record.net.is_some() {
+            if record.net.is_some() && !record.is_shared {
                 let place = &record.place;
                 let visit = Visit {
                     t,
@@ -121,7 +121,8 @@ impl Reader for Model {
         let mut records = BTreeMap::<_, Vec<&Record>>::new();
         for record in self.of(login) {
             let value = value_of(record, dimension);
-            if !value.is_empty() {
+            let is_place = matches!(dimension, Dimension::Country | Dimension::Asn | Dimension::Net);
+            if !value.is_empty() && !(is_place && record.success && record.is_shared) {
                 records.entry(value).or_default().push(record);
             }
         }

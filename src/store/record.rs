@@ -32,6 +32,8 @@ pub struct Record {
     pub place: Place,
     /// The network of the address, as long as the configuration says.
     pub net: Option<IpNet>,
+    /// Whether many logins come from the address: a success from there teaches no place.
+    pub is_shared: bool,
 }
 
 /// Where an address is and whose, by the databases of the configuration.

@@ -35,7 +35,7 @@ impl Bench {
     fn hear(&self, store: &FileStore, text: impl AsRef<[u8]>, stop: bool) -> (Result<Tally>, String) {
         let path = self.0.join("lines");
         std::fs::write(&path, text).unwrap();
-        let enrich = Enrich::new(&Databases::default(), None, None, (24, 64)).unwrap();
+        let enrich = Enrich::new(&Databases::default(), None, None, (24, 64), Arc::default()).unwrap();
         let stop = Arc::new(AtomicBool::new(stop));
         let import = Import { store, enrich: &enrich, devices: &Devices::default(), stop };
         let (mut input, mut said) = (Input::open(&path).unwrap(), Vec::new());

@@ -68,9 +68,9 @@ fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A number that is 0 where it is not known.
-fn nonzero<T: Default + PartialEq>(number: T) -> Option<T> {
-    Some(number).filter(|number| *number != T::default())
+/// A number that is 0 where it is not known, or what is true or not said.
+fn nonzero<T: Default + PartialEq>(value: T) -> Option<T> {
+    Some(value).filter(|value| *value != T::default())
 }
 
 fn net(net: Option<ipnet::IpNet>) -> Option<String> {
@@ -171,7 +171,7 @@ impl<'lua> IntoLua<'lua> for Failures {
 impl<'lua> IntoLua<'lua> for Record {
     fn into_lua(self, lua: &'lua Lua) -> rlua::Result<Value<'lua>> {
         let (lat, lon) = self.place.coordinates.unzip();
-        Row::new(lua, 19)?
+        Row::new(lua, 20)?
             .set("t", self.t)?
             .set("login", self.login.as_str())?
             .set("remote", self.ip.map(|ip| ComboAddress(Address::from(ip))))?
@@ -191,6 +191,7 @@ impl<'lua> IntoLua<'lua> for Record {
             .set("radius", nonzero(self.place.radius))?
             .set("asn", nonzero(self.place.asn))?
             .set("net", net(self.net))?
+            .set("shared", nonzero(self.is_shared))?
             .end()
     }
 }

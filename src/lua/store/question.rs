@@ -8,7 +8,7 @@ use rlua::{Lua, Value};
 
 use crate::error::{Error, Result};
 use crate::lua::argument::{Argument, type_name};
-use crate::lua::objects::{ComboAddress, Mask};
+use crate::lua::objects::{ComboAddress, Group, Mask};
 use crate::lua::options::Options;
 use crate::net::addr::Address;
 use crate::net::netmask::Netmask;
@@ -135,6 +135,32 @@ impl<'lua> Argument<'lua> for Net {
         match value {
             Value::UserData(data) => data.borrow::<Mask>().ok()?.netmask().map(|mask| Net(mask.net())),
             value => String::from_value(value, lua)?.parse().ok().map(|mask: Netmask| Net(mask.net())),
+        }
+    }
+}
+
+/// An address or a network, as an object or as text.
+pub struct Whence(pub Source);
+
+impl<'lua> Argument<'lua> for Whence {
+    const WANTED: &'static str = "ComboAddress, Netmask or text of one";
+
+    fn from_value(value: Value<'lua>, lua: &'lua Lua) -> Option<Self> {
+        let ip = Ip::from_value(value.clone(), lua).map(|Ip(ip)| Source::Ip(ip));
+        ip.or_else(|| Net::from_value(value, lua).map(|Net(net)| Source::Net(net))).map(Whence)
+    }
+}
+
+/// Networks, as an object or as a list of texts.
+pub struct Nets(pub Vec<String>);
+
+impl<'lua> Argument<'lua> for Nets {
+    const WANTED: &'static str = "list of strings or NetmaskGroup";
+
+    fn from_value(value: Value<'lua>, lua: &'lua Lua) -> Option<Self> {
+        match value {
+            Value::UserData(data) => data.borrow::<Group>().ok().map(|group| Nets(group.masks())),
+            value => Vec::from_value(value, lua).map(Nets),
         }
     }
 }

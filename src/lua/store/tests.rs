@@ -34,7 +34,11 @@ end
 ";
 
 fn state(role: Role, config: &str) -> (State, Fake) {
-    let (shared, fake) = (Arc::<Shared>::default(), Fake::default());
+    state_of(Arc::default(), role, config)
+}
+
+fn state_of(shared: Arc<Shared>, role: Role, config: &str) -> (State, Fake) {
+    let fake = Fake::default();
     shared.set_store(Arc::new(fake.clone()));
     let state = State::new(shared, role, Some(&Script::of(&format!("{SHOW}{config}")))).unwrap();
     (state, fake)
@@ -53,7 +57,9 @@ fn soon() -> Instant {
 
 #[test]
 fn a_question_reaches_the_store_and_its_answer_the_policy() {
-    let (state, fake) = state(Role::Worker, "");
+    let shared = Arc::<Shared>::default();
+    shared.egress.trust(&["192.0.2.0/24".into()]).unwrap();
+    let (state, fake) = state_of(shared, Role::Worker, "");
     let window = "hours = 1, at = 1000000000";
     let ranked = "window: Window { start: 999996300, end: 1000000001 }";
     for (question, asked, answer) in [
@@ -61,7 +67,8 @@ fn a_question_reaches_the_store_and_its_answer_the_policy() {
             "profile('joe')".to_owned(),
             "profile joe".to_owned(),
             "{days=2 first=1 last=2 places={{asn=64500 country=DE device=imap/Mail lat=0 lon=10.5 \
-             net=192.0.2.0/24 radius=20 t=2} {t=1}} pwhashes={{first=1 last=2 pwhash=ab12}} since=1 since_days=2}",
+             net=192.0.2.0/24 radius=20 t=2} {t=1}} pwhashes={{first=1 last=2 pwhash=ab12}} since=1 \
+             since_days=2}",
         ),
         ("profile('stranger')".into(), "profile stranger".into(), "nil"),
         (
@@ -122,8 +129,8 @@ fn a_question_reaches_the_store_and_its_answer_the_policy() {
             "ReportQuery { whose: Login(\"joe\"), since: 1.5, success: Some(false), limit: 2 }".into(),
             "{{asn=7 country=DE device=imap/Mail device_id= fail_type= lat=52.5 login=joe lon=13.4 \
              net=192.0.2.0/24 policy_reject=false protocol=imap pwhash= radius=5 region=BE remote=192.0.2.1 \
-             session_id= success=true t=1.5 tls=false} {device_id= fail_type= login= policy_reject=false \
-             protocol= pwhash= session_id= success=false t=0 tls=false}}",
+             session_id= shared=true success=true t=1.5 tls=false} {device_id= fail_type= login= \
+             policy_reject=false protocol= pwhash= session_id= success=false t=0 tls=false}}",
         ),
         (
             format!("top{{ by = 'ip', {window} }}"),
@@ -145,6 +152,11 @@ fn a_question_reaches_the_store_and_its_answer_the_policy() {
             "platform Asn 64500 999996300-1000000001".into(),
             "{fail=3 ips=1 logins=2 ok=4}",
         ),
+        ("isShared('192.0.2.1')".into(), String::new(), "true"),
+        ("isShared(newCA('::ffff:192.0.2.1'))".into(), String::new(), "true"),
+        ("isShared(newNetmask('192.0.2.128/25'))".into(), String::new(), "true"),
+        ("isShared('192.0.0.0/16')".into(), String::new(), "false"),
+        ("isShared('203.0.113.1')".into(), String::new(), "false"),
         ("forget('joe')".into(), "forget joe".into(), "3"),
     ] {
         assert_eq!(call(&state, &question), answer, "{question}");
@@ -185,7 +197,8 @@ fn a_wrong_argument_is_an_error_that_says_what_is_allowed() {
         ),
         (
             "familiar('joe', 'planet', '')",
-            "familiar(login, dimension, value): \"planet\" is not country, asn, net, device, protocol or hour",
+            "familiar(login, dimension, value): \
+             \"planet\" is not country, asn, net, device, protocol or hour",
         ),
         ("failures('joe')", "failures(query): query: table expected, got string"),
         ("failures{ hours = 1 }", "failures(query): one of login, ip and net expected"),
@@ -232,6 +245,10 @@ fn a_wrong_argument_is_an_error_that_says_what_is_allowed() {
         (
             "reports{ login = 'joe', hours = 1 }",
             "reports(query): no key named \"hours\": there are login, ip, since, success and limit",
+        ),
+        (
+            "isShared('home')",
+            "isShared(source): source: ComboAddress, Netmask or text of one expected, got string",
         ),
         ("top{ hours = 1 }", "top(query): by: string expected, got nil"),
         ("top{ by = 'x', hours = 1 }", "top(query): \"x\" is not ip, net, login, asn, country or device"),
@@ -396,6 +413,31 @@ fn the_console_looks_after_the_store() {
     let error = without.command("showStore()", soon()).unwrap_err();
     let expected = "showStore(): there is no newReportStore() in the configuration";
     assert_eq!(Failure::new(&error).message, expected);
+}
+
+#[test]
+fn a_configuration_names_networks_that_are_shared() {
+    let config = "setTrustedNets({ '192.0.2.0/25' })
+        local group = newNetmaskGroup()
+        group:addMask('198.51.100.0/24')
+        group:addMask('!198.51.100.128/25')
+        setTrustedNets(group)";
+    let shared = Arc::<Shared>::default();
+    state_of(shared.clone(), Role::Config, config);
+    let is_shared = |ip: &str| shared.egress.contains(ip.parse().unwrap());
+    let ips = ["192.0.2.1", "192.0.2.200", "198.51.100.1", "198.51.100.200"];
+    assert_eq!(ips.map(is_shared), [true, false, true, false]);
+    for (nets, error) in [
+        ("{ 'home' }", "setTrustedNets(nets): \"home\" is not a netmask"),
+        (
+            "'192.0.2.0/24'",
+            "setTrustedNets(nets): nets: list of strings or NetmaskGroup expected, got string",
+        ),
+    ] {
+        let script = Script::of(&format!("setTrustedNets({nets})"));
+        let error_of = State::new(Arc::<Shared>::default(), Role::Config, Some(&script)).err().unwrap();
+        assert!(Failure::new(&error_of).message.ends_with(error), "{nets}");
+    }
 }
 
 #[test]

@@ -51,9 +51,11 @@ impl Memory {
         if record.outcome() == Outcome::Neither {
             return;
         }
+        // Many come from there, so that it says nothing of one of them.
+        let teaches_place = !(is_ok && record.is_shared);
         for dimension in Dimension::ALL {
             let value = value_of(record, dimension);
-            if !value.is_empty() {
+            if !value.is_empty() && (teaches_place || !is_place(dimension)) {
                 self.count(dimension, value, t, is_ok);
             }
         }
@@ -61,7 +63,9 @@ impl Memory {
             note(&mut self.first, &mut self.last, t);
             self.days.insert(t);
             self.stays.insert(t);
-            self.visit(record, t);
+            if teaches_place {
+                self.visit(record, t);
+            }
             self.pass(&record.pwhash, t);
         }
     }
@@ -204,6 +208,11 @@ fn note(first: &mut Seconds, last: &mut Seconds, t: Seconds) {
     *last = t.max(*last);
 }
 
+/// Whether a dimension says where somebody is.
+fn is_place(dimension: Dimension) -> bool {
+    matches!(dimension, Dimension::Country | Dimension::Asn | Dimension::Net)
+}
+
 /// The value that a report has in a dimension; empty when it is not known.
 pub fn value_of(record: &Record, dimension: Dimension) -> CompactString {
     match dimension {
@@ -281,6 +290,26 @@ mod tests {
         assert_eq!(memory.seen(Dimension::Hour, "00").unwrap().ok, 1);
         assert_eq!(memory.seen(Dimension::Country, "FR"), None);
         assert_eq!(memory.values(Dimension::Device), []);
+    }
+
+    #[test]
+    fn a_success_from_where_many_come_from_teaches_no_place() {
+        let shared = |t, success| Record { is_shared: true, ..record(t, "192.0.2.1", success, "one") };
+        let memory = of(&[
+            shared(NOON, true),
+            shared(NOON + 60.0, false),
+            record(NOON + 120.0, "198.51.100.1", true, "one"),
+        ]);
+        let profile = memory.profile().unwrap();
+        let nets: Vec<String> = profile.places.iter().map(|visit| visit.net.unwrap().to_string()).collect();
+        assert_eq!(nets, ["198.51.100.0/24"]);
+        assert_eq!((profile.first, profile.pwhashes[0].first), (NOON as u32, NOON as u32));
+        let counts = |dimension, value| memory.seen(dimension, value).map(|value| (value.ok, value.fail));
+        assert_eq!(counts(Dimension::Net, "192.0.2.0/24"), Some((0, 1)), "a failure counts");
+        assert_eq!(counts(Dimension::Country, "DE"), Some((1, 1)));
+        assert_eq!(counts(Dimension::Asn, "64500"), Some((1, 1)));
+        assert_eq!(counts(Dimension::Protocol, "imap"), Some((2, 1)));
+        assert_eq!(counts(Dimension::Hour, "00"), Some((2, 1)));
     }
 
     #[test]

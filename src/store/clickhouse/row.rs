@@ -51,11 +51,13 @@ pub struct Row {
     longitude: i32,
     radius: u16,
     asn: u32,
+    shared: u8,
 }
 
 /// The columns of a report that is read.
 pub const COLUMNS: &str = "t, login, ip, net, success, policy_reject, tls, protocol, pwhash, session_id,
-    fail_type, device_id, device, country, region, located, latitude, longitude, radius, asn";
+    fail_type, device_id, device, country, region, located, latitude, longitude, radius, asn,
+    shared";
 
 impl Row {
     pub fn of(record: &Record) -> Row {
@@ -91,6 +93,7 @@ impl Row {
             longitude: (longitude * DEGREE).round() as i32,
             radius: place.radius,
             asn: place.asn,
+            shared: record.is_shared.into(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Row {
                 asn: self.asn,
             },
             net: self.net.parse().ok(),
+            is_shared: self.shared != 0,
         }
     }
 

@@ -15,6 +15,7 @@ const FRACTION: f64 = 10_000.0;
 const SUCCESS: u8 = 1;
 const POLICY_REJECT: u8 = 2;
 const TLS: u8 = 4;
+const SHARED: u8 = 8;
 
 /// Clients whose numbers are remembered.
 const CLIENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
@@ -64,8 +65,10 @@ pub fn insert(
     client: Option<i64>,
 ) -> Result<()> {
     let flag = |is_set, flag| if is_set { flag } else { 0 };
-    let flags =
-        flag(record.success, SUCCESS) | flag(record.policy_reject, POLICY_REJECT) | flag(record.tls, TLS);
+    let flags = flag(record.success, SUCCESS)
+        | flag(record.policy_reject, POLICY_REJECT)
+        | flag(record.tls, TLS)
+        | flag(record.is_shared, SHARED);
     let place = &record.place;
     let degrees = |degrees: f64| (degrees * FRACTION).round() as i64;
     let mut insert = file.prepare_cached(
@@ -183,5 +186,6 @@ fn record(row: &Row, login: &str) -> Result<Record> {
             asn: row.get::<_, Option<u32>>(16)?.unwrap_or_default(),
         },
         net: ip.zip(bits).and_then(|(ip, bits)| net(ip, (bits, bits))),
+        is_shared: flags & SHARED != 0,
     })
 }

@@ -36,7 +36,7 @@ CREATE TABLE raw (
     t             REAL NOT NULL,
     login         INTEGER,
     ip            BLOB,
-    -- 1 success, 2 policy_reject, 4 tls.
+    -- 1 success, 2 policy_reject, 4 tls, 8 shared.
     flags         INTEGER,
     protocol      TEXT,
     pwhash        TEXT,

@@ -156,6 +156,7 @@ impl Reader for Fake {
             device: "imap/Mail".into(),
             place,
             net: "192.0.2.0/24".parse().ok(),
+            is_shared: true,
             ..Record::default()
         };
         self.answer(format!("{query:?}"), vec![record, Record::default()])

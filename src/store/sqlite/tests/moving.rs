@@ -21,7 +21,7 @@ fn what_was_read_from_a_store_fills_another_one() {
     };
     store.each_report(take).unwrap();
     assert!(times.is_sorted() && times.len() == records.len());
-    let enrich = Enrich::new(&Databases::default(), None, None, (24, 64)).unwrap();
+    let enrich = Enrich::new(&Databases::default(), None, None, (24, 64), Arc::default()).unwrap();
     let read = |line: &[u8]| {
         let login = LoginTuple::from_history(line).unwrap();
         line::Kept::of(line).unwrap().unwrap().record(&login, &enrich)
