@@ -4,6 +4,7 @@
 mod client;
 mod event;
 mod generation;
+mod learning;
 mod reload;
 mod start;
 mod store;
@@ -30,6 +31,7 @@ use crate::worker::{Job, Pools};
 pub use client::connect;
 use event::Event;
 use generation::Generation;
+use learning::Learning;
 pub use transfer::{export, import};
 
 /// Everything that runs.
@@ -48,6 +50,7 @@ struct Daemon {
     front: Front,
     timer: Timer,
     console: Option<Server>,
+    learning: Option<Learning>,
     /// Has the main thread run a command.
     execute: Execute,
     events: Receiver<Event>,
@@ -232,6 +235,7 @@ impl Daemon {
         notice!("stopping, {} jobs to finish", self.unfinished());
         let deadline = Instant::now() + self.current.config.shutdown_timeout;
         self.timer.stop();
+        self.learning.take();
         self.front.stop();
         // Whoever has typed `shutdown()` hears that it was done.
         self.console.take().into_iter().for_each(|console| console.stop(Instant::now() + LAST_ANSWERS));

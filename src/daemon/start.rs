@@ -13,6 +13,7 @@ use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
 use crate::daemon::generation::{Draft, limit_memory, load_devices, prepare_webhooks, run_config};
+use crate::daemon::learning::Learning;
 use crate::daemon::store;
 use crate::error::{Error, Result};
 use crate::http::{self, Front};
@@ -52,7 +53,9 @@ impl Daemon {
         let front = Front::start(listeners, current.site()?, &current.config, current.connections())?;
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());
+        let mut learning = None;
         if let Some(store) = current.shared.store() {
+            learning = Some(Learning::start(store.clone(), current.shared.egress.clone())?);
             store::run_pending(store, current.shared.clone(), current.pools.clone())?;
         }
         Ok(Daemon {
@@ -65,6 +68,7 @@ impl Daemon {
             front,
             timer,
             console,
+            learning,
             execute,
             events,
             sender,

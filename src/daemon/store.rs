@@ -24,16 +24,22 @@ const ROOM: Room = Room { rows: 50_000_000, bytes: 16 << 30 };
 const ROUND: u32 = 100;
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Opens the store that a configuration asks for.
+/// Opens the store that a configuration asks for, and takes over what it has learned.
 pub fn open(config: &Config, shared: &Shared) -> Result<Option<Arc<dyn Store>>> {
     let Some(settings) = &config.store else { return Ok(None) };
+    let store = open_file_or_server(settings, config, shared)?;
+    shared.egress.load(&*store)?;
+    Ok(Some(store))
+}
+
+fn open_file_or_server(settings: &StoreSettings, config: &Config, shared: &Shared) -> Result<Arc<dyn Store>> {
     let limits = Limits { wait: settings.commit, rows: settings.commit_rows, is_durable: settings.durable };
     let retention = Retention { raw_days: settings.raw_days, profile_days: settings.profile_days };
     match &settings.place {
         StorePlace::File(path) => {
             let store = FileStore::open(path, limits, retention, shared.stats.clone())?;
             notice!("report store {}: {} reports", path.display(), store.status()?.rows);
-            Ok(Some(Arc::new(store)))
+            Ok(Arc::new(store))
         }
         StorePlace::ClickHouse(server) => {
             let (server, tls, stats) = (server.clone(), config.outbound.clone(), shared.stats.clone());
@@ -42,7 +48,7 @@ pub fn open(config: &Config, shared: &Shared) -> Result<Option<Arc<dyn Store>>> 
             let settings = ClickHouseSettings { server, tls, spool, room: ROOM, limits, retention };
             let store = ClickHouseStore::open(settings, stats)?;
             notice!("report store {name}");
-            Ok(Some(Arc::new(store)))
+            Ok(Arc::new(store))
         }
     }
 }

@@ -28,7 +28,13 @@ pub fn import(options: &Options, from: &Stream) -> Result<()> {
     let store = open(options, &config, &shared)?;
     let settings = config.store.as_ref().ok_or_else(no_store)?;
     let enrich = store::enrich(settings, &shared)?;
-    let import = Import { store: &*store, enrich: &enrich, devices: &shared.devices, stop: hear_stop()? };
+    let import = Import {
+        store: &*store,
+        enrich: &enrich,
+        egress: &shared.egress,
+        devices: &shared.devices,
+        stop: hear_stop()?,
+    };
     let result = import.run(&mut input, &mut io::stderr());
     store.close();
     match result? {

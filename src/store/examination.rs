@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 use crate::store::habit::ABSENCE;
 use crate::store::model::Model;
 use crate::store::query::{
@@ -64,6 +66,36 @@ pub fn report(random: &mut Random, end: u32, days: u32) -> Record {
         net: ip.and_then(|ip| net(ip, (24, 64))),
         is_shared: ip.is_some() && random.below(5) == 0,
     }
+}
+
+/// A week before `end` of networks that many logins come from, and of those that only look like it; and the
+/// ones that are to be taken for shared, that with most successes first.
+pub fn crowds(end: u32) -> (Vec<Record>, Vec<IpNet>) {
+    let mut records = Vec::new();
+    for (number, logins, days, failures) in [
+        (1, 70, &[0, 1, 2, 3, 4, 5, 6][..], 0),
+        (2, 50, &[0, 1, 2, 3, 6], 0),
+        (3, 60, &[1, 2, 4, 5, 6], 299),
+        // Too few logins, too few days, too many failures, and too long ago.
+        (4, 49, &[0, 1, 2, 3, 4, 5, 6], 0),
+        (5, 90, &[0, 1, 2, 3], 0),
+        (6, 60, &[0, 2, 3, 4, 5], 300),
+        (7, 60, &[0, 1, 2, 7, 8], 0),
+    ] {
+        let ip = Ipv4Addr::new(10, 1, number, 1).into();
+        let report = |day, user: u32, success| Record {
+            t: f64::from(end - day * DAY - 60 * user),
+            login: format!("user{user}@example.com").into(),
+            ip: Some(ip),
+            success,
+            net: net(ip, (24, 64)),
+            ..Record::default()
+        };
+        records.extend(days.iter().flat_map(|day| (0..logins).map(|user| report(*day, user, true))));
+        records.extend((0..failures).map(|n| report(0, n % logins, false)));
+    }
+    let shared = ["10.1.1.0/24", "10.1.3.0/24", "10.1.2.0/24"];
+    (records, shared.map(|net| net.parse().unwrap()).to_vec())
 }
 
 /// Successes of half a year before `end`, in order: of logins that were away for long, for nearly as long, or

@@ -64,6 +64,10 @@ pub trait Store: Send + Sync {
     /// Gives every report to `take`, the earliest first, until all were given or it fails.
     fn each_report(&self, take: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()>;
     fn status(&self) -> Result<Status>;
+    /// Waits until questions see everything that was accepted, at most so long. Whether they do.
+    fn settle(&self, _patience: Duration) -> bool {
+        true
+    }
     /// Changes the tables beside the reports in a transaction of its own, and waits for it.
     fn change_aside(&self, work: Aside) -> Result<()>;
     /// What the tables beside the reports are read with, from one thread.

@@ -6,14 +6,15 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::device::Devices;
 use crate::error::{Error, Result};
 use crate::login::LoginTuple;
 use crate::store::line::Kept;
+use crate::store::query::DAY;
 use crate::store::record::Record;
-use crate::store::{Enrich, History, Store};
+use crate::store::{Egress, Enrich, History, Store};
 use crate::transfer::input::{Found, Input, Place};
 use crate::transfer::progress::Progress;
 
@@ -23,10 +24,15 @@ const ROWS: usize = 5000;
 /// Lines that can't be read and are complained of one by one.
 const COMPLAINTS: u64 = 10;
 
+/// How long it waits until a store that is elsewhere has what was read, to learn from it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What makes records of lines, and where they go.
 pub struct Import<'a> {
     pub store: &'a dyn Store,
     pub enrich: &'a Enrich,
+    /// Learns on the way what the daemon would have learned.
+    pub egress: &'a Egress,
     pub devices: &'a Devices,
     /// Whether it is to end early.
     pub stop: Arc<AtomicBool>,
@@ -60,6 +66,10 @@ struct Run<'i> {
     records: Vec<Record>,
     /// Up to where every line is in the tally.
     done: Place,
+    /// The latest day of the reports so far.
+    day: Option<u32>,
+    /// Whether nothing has gone wrong with that.
+    can_learn: bool,
     /// The reports that are being stored, and how many they are.
     waits: Option<(Receiver<Result<()>>, u64)>,
 }
@@ -77,7 +87,8 @@ impl Import<'_> {
             progress.say(&format!("{}: going on after line {}", input.name().display(), done.lines));
         }
         let (tally, records) = (Tally::default(), Vec::with_capacity(ROWS));
-        let mut run = Run { input, progress, tally, file, records, done, waits: None };
+        let (day, can_learn) = (None, true);
+        let mut run = Run { input, progress, tally, file, records, done, day, can_learn, waits: None };
         let result = self.read(&mut run);
         // What is on its way when something else fails may be stored all the same.
         let last = run.wait();
@@ -93,7 +104,7 @@ impl Import<'_> {
             match found {
                 Found::End => return self.finish(run),
                 Found::TooLong => run.complain("too long"),
-                Found::Line | Found::Unfinished => match self.line(&line) {
+                Found::Line | Found::Unfinished => match self.line_in_time(run, &line)? {
                     Line::Report(record) => run.records.push(*record),
                     Line::Other => run.tally.skipped += 1,
                     Line::Bad(why) if found == Found::Unfinished => {
@@ -113,6 +124,34 @@ impl Import<'_> {
         }
         self.finish(run)?;
         Err(interrupted(run))
+    }
+
+    /// What a line is by what was known when it was written.
+    fn line_in_time(&self, run: &mut Run, line: &[u8]) -> Result<Line> {
+        let read = self.line(line);
+        let day = if let Line::Report(record) = &read { record.seconds() / DAY } else { return Ok(read) };
+        if !run.begins(day) {
+            return Ok(read);
+        }
+        self.learn(run, day)?;
+        Ok(self.line(line))
+    }
+
+    /// Before a day, learns from the week before it.
+    fn learn(&self, run: &mut Run, day: u32) -> Result<()> {
+        self.store(run)?;
+        run.wait()?;
+        let learned = if self.store.settle(PATIENCE) {
+            self.egress.learn(self.store, day * DAY - 1)
+        } else {
+            Err(Error::Store("the server does not have what was read so far".into()))
+        };
+        if let Err(e) = learned {
+            run.can_learn = false;
+            let text = format!("which networks many logins share is not learned from here on: {e}");
+            run.progress.say(&text);
+        }
+        Ok(())
     }
 
     fn line(&self, line: &[u8]) -> Line {
@@ -167,6 +206,13 @@ impl Run<'_> {
         answers.recv().unwrap_or_else(|_| Err(Error::Store("it was given up".into())))?;
         self.tally.stored += reports;
         Ok(())
+    }
+
+    /// Whether a day begins with a report of it.
+    fn begins(&mut self, day: u32) -> bool {
+        let is_next = self.day.is_some_and(|before| day > before);
+        self.day = self.day.max(Some(day));
+        is_next && self.can_learn
     }
 
     fn complain(&mut self, why: &str) {

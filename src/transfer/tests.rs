@@ -10,7 +10,7 @@ use crate::geoip::Databases;
 use crate::stats::Stats;
 use crate::store::query::{Dimension, ReportQuery, Whose};
 use crate::store::trial::{Folder, LIMITS, RETENTION};
-use crate::store::{Enrich, FileStore, Store};
+use crate::store::{Egress, Enrich, FileStore, Store};
 
 /// A folder with a store, and files to read.
 struct Bench(Folder);
@@ -35,9 +35,12 @@ impl Bench {
     fn hear(&self, store: &FileStore, text: impl AsRef<[u8]>, stop: bool) -> (Result<Tally>, String) {
         let path = self.0.join("lines");
         std::fs::write(&path, text).unwrap();
-        let enrich = Enrich::new(&Databases::default(), None, None, (24, 64), Arc::default()).unwrap();
+        let egress = Arc::<Egress>::default();
+        egress.load(store).unwrap();
+        let enrich = Enrich::new(&Databases::default(), None, None, (24, 64), egress.clone()).unwrap();
         let stop = Arc::new(AtomicBool::new(stop));
-        let import = Import { store, enrich: &enrich, devices: &Devices::default(), stop };
+        let (devices, egress) = (&Devices::default(), &*egress);
+        let import = Import { store, enrich: &enrich, egress, devices, stop };
         let (mut input, mut said) = (Input::open(&path).unwrap(), Vec::new());
         let result = import.run(&mut input, &mut said);
         (result, String::from_utf8(said).unwrap().replace(&path.display().to_string(), "lines"))
@@ -197,6 +200,32 @@ fn what_is_exported_fills_another_store_with_the_same() {
         || ReportQuery { whose: Whose::Login("user3".into()), since: 0.0, success: None, limit: 1000 };
     let ask = |store: &FileStore| store.reader().unwrap().reports(&query()).unwrap();
     assert_eq!(ask(&one), ask(&other));
+}
+
+#[test]
+fn history_does_not_teach_places_where_many_come_from() {
+    let (bench, day) = (Bench::new("egress"), 86_400.0);
+    let store = bench.open("reports.db");
+    let start = (now() / day).floor() * day - 9.0 * day;
+    let crowd = |n: u32| -> String {
+        let start = start + f64::from(n) * day;
+        (0..60).map(|user| line(&format!("user{user}"), start + f64::from(user))).collect()
+    };
+    let text: String = (0..8).map(crowd).collect();
+    // Stopped on the way, and gone on with later.
+    let cut = text.lines().take(60 * 5 + 30).map(|line| line.len() + 1).sum();
+    assert_eq!(bench.import(&store, &text[..cut]).unwrap(), tally(330, 330, 0, 0));
+    assert_eq!(bench.import(&store, &text).unwrap(), tally(150, 150, 0, 0));
+    let mut reader = store.reader().unwrap();
+    let profile = reader.profile("user1").unwrap().unwrap();
+    assert_eq!((profile.days, profile.places[0].t), (8, start as u32 + 4 * 86_400 + 1));
+    assert_eq!(reader.seen("user1", Dimension::Net, "192.0.2.0/24").unwrap().unwrap().days, 5);
+    // Another store takes what is said as it is.
+    let other = bench.open("other.db");
+    let text = exported(&bench, &store);
+    bench.import(&other, &text).unwrap();
+    assert_eq!(exported(&bench, &other), text);
+    assert_eq!(text.lines().filter(|line| line.contains("\"shared\":true")).count(), 3 * 60);
 }
 
 #[test]

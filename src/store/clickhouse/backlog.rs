@@ -107,6 +107,14 @@ impl Backlog {
         !counts.is_over
     }
 
+    /// Waits until none waits to be sent, at most so long. Whether that is so.
+    pub fn wait_until_empty(&self, time: Duration) -> bool {
+        let mut counts = self.counts.lock();
+        let end = Instant::now() + time;
+        while counts.rows > 0 && !self.bell.wait_until(&mut counts, end).timed_out() {}
+        counts.rows == 0
+    }
+
     /// Has the sender end.
     pub fn end(&self) {
         self.counts.lock().is_over = true;
@@ -132,6 +140,19 @@ mod tests {
         assert!(backlog.refusal().is_some());
         backlog.set(0, 0);
         assert_eq!(backlog.lag(), Duration::ZERO);
+    }
+
+    #[test]
+    fn whoever_waits_for_the_end_of_it_waits_for_a_while_at_most() {
+        let backlog = Backlog::new(Room { rows: 100, bytes: 100 });
+        assert!(backlog.wait_until_empty(Duration::ZERO));
+        backlog.add(1);
+        assert!(!backlog.wait_until_empty(Duration::ZERO));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| backlog.wait_until_empty(Duration::from_secs(1000)));
+            backlog.remove(1, 1);
+            assert!(waiting.join().unwrap());
+        });
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod spool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -201,6 +201,10 @@ impl Store for ClickHouseStore {
             queue: self.backlog.rows() as usize + self.desk.waiting(),
             lag: self.backlog.lag().max(self.desk.lag()),
         })
+    }
+
+    fn settle(&self, patience: Duration) -> bool {
+        self.backlog.wait_until_empty(patience)
     }
 
     fn change_aside(&self, work: Aside) -> Result<()> {

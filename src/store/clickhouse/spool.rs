@@ -21,7 +21,7 @@ use crate::store::record::Record;
 /// What says that a file is a spool ("TrSp"), and what makes its tables.
 pub const FORM: Form = Form {
     application: 0x5472_5370,
-    migrations: &[include_str!("spool.sql")],
+    migrations: &[include_str!("spool.sql"), include_str!("../journal/egress.sql")],
     what: "spool of a report store in ClickHouse",
 };
 

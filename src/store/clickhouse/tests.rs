@@ -10,9 +10,10 @@ use super::schema::Table;
 use super::server::Server;
 use super::spool::Waiting;
 use super::*;
+use crate::store::Egress;
 use crate::store::examination::{self, Random};
 use crate::store::model::Model;
-use crate::store::query::{DAY, Dimension, ReportQuery, Whose};
+use crate::store::query::{DAY, Dimension, ReportQuery, Source, Whose};
 use crate::store::record::{Outcome, Record};
 use crate::store::trial::{Folder, LIMITS, RETENTION, fill, now, push};
 
@@ -70,6 +71,21 @@ fn it_knows_since_when_a_login_is_in_use() {
     fill(&store, &records);
     wait_until_sent(&store);
     examination::examine_lives(&mut *store.reader().unwrap(), &mut Model(records));
+}
+
+#[test]
+fn it_learns_what_many_logins_share_and_remembers_it() {
+    let (server, place, end) = (Server::start(), Place::new("crowds"), now());
+    let (records, shared) = examination::crowds(end);
+    let (store, egress) = (place.open(&server.url()), Egress::default());
+    fill(&store, &records);
+    assert!(store.settle(Duration::from_secs(60)));
+    assert_eq!(egress.learn(&store, end).unwrap(), shared.len());
+    drop(store);
+    let egress = Egress::default();
+    egress.load(&place.open(&server.url())).unwrap();
+    assert_eq!(egress.learned_at(), Some(end));
+    assert!(shared.iter().all(|net| egress.has(Source::Net(*net))));
 }
 
 #[test]

@@ -49,8 +49,9 @@ pub use repair::repair;
 pub use upkeep::Retention;
 
 /// What says that a file is a store ("TrAl"), and what makes its tables.
-const FORM: Form =
-    Form { application: 0x5472_416c, migrations: &[include_str!("schema.sql")], what: "report store" };
+const FORM: Form = Form { application: 0x5472_416c, migrations: MIGRATIONS, what: "report store" };
+
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("../journal/egress.sql")];
 
 /// A store in a file.
 pub struct FileStore {

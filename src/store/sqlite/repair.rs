@@ -55,7 +55,7 @@ pub fn save(damaged: &Path) -> crate::error::Result<(PathBuf, Vec<Saved>)> {
     let mut new = file.writer(false)?;
     let mut copy = || {
         let step = new.transaction()?;
-        let mut saved = vec![meta(&old, &step)?];
+        let mut saved = vec![whole(&old, &step, "meta")?, whole(&old, &step, "egress")?];
         for table in NUMBERED {
             saved.push(table_of(&old, &step, table, "id", 1)?);
         }
@@ -69,18 +69,23 @@ pub fn save(damaged: &Path) -> crate::error::Result<(PathBuf, Vec<Saved>)> {
     Ok((path, saved))
 }
 
-/// Without its key, counts of before and after can't be told apart; what is counted from the reports is
-/// counted again then.
-fn meta(old: &Connection, new: &Connection) -> Result<Saved> {
-    let read = || -> Result<Vec<(String, Value)>> {
-        let mut find = old.prepare("SELECT name, value FROM meta")?;
-        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// Copies a small table whole or not at all. Without the key in "meta", counts of before and after can't be
+/// told apart; what is counted from the reports is counted again then.
+fn whole(old: &Connection, new: &Connection, table: &'static str) -> Result<Saved> {
+    let read = || -> Result<Vec<Vec<Value>>> {
+        let mut find = old.prepare(&format!("SELECT * FROM {table}"))?;
+        let columns = find.column_count();
+        find.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?.collect()
     };
-    let facts = read().unwrap_or_default();
-    for (name, value) in &facts {
-        new.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", (name, value))?;
+    let (rows, gaps) = read().map_or((Vec::new(), 1), |rows| (rows, 0));
+    for row in &rows {
+        let places = vec!["?"; row.len()].join(", ");
+        new.execute(
+            &format!("INSERT OR REPLACE INTO {table} VALUES ({places})"),
+            params_from_iter(row.iter().cloned()),
+        )?;
     }
-    Ok(Saved { table: "meta", rows: facts.len() as u64, gaps: u64::from(facts.is_empty()) })
+    Ok(Saved { table, rows: rows.len() as u64, gaps })
 }
 
 /// Copies the rows of a table in the order of a column, whose values are multiples of `step`.

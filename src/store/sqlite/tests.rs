@@ -20,7 +20,7 @@ use crate::store::model::Model;
 use crate::store::query::{DAY, Dimension, ReportQuery, SOURCE_HOURS, Source, Whose, Window};
 use crate::store::record::Record;
 use crate::store::trial::{Folder, LIMITS, RETENTION, fill, now, push};
-use crate::store::{Enrich, line};
+use crate::store::{Egress, Enrich, line};
 
 /// A store in a folder of its own.
 struct Place(Folder);
@@ -55,6 +55,30 @@ fn it_knows_since_when_a_login_is_in_use() {
     let store = place.open();
     fill(&store, &records);
     examination::examine_lives(&mut *store.reader().unwrap(), &mut Model(records));
+}
+
+#[test]
+fn it_learns_what_many_logins_share_and_remembers_it() {
+    let (place, end) = (Place::new("crowds"), now());
+    let (records, shared) = examination::crowds(end);
+    let (store, egress) = (place.open(), Egress::default());
+    egress.load(&store).unwrap();
+    assert_eq!(egress.learned_at(), None);
+    fill(&store, &records);
+    assert_eq!(egress.learn(&store, end).unwrap(), shared.len());
+    drop(store);
+    let (whole, saved) = save(&place.0.join("reports.db")).unwrap();
+    assert!(saved.iter().any(|saved| (saved.table, saved.rows, saved.gaps) == ("egress", 3, 0)), "{saved:?}");
+    let file = FileStore::open(&whole, LIMITS, RETENTION, Arc::new(Stats::new())).unwrap();
+    for store in [place.open(), file] {
+        let egress = Egress::default();
+        egress.load(&store).unwrap();
+        assert_eq!(egress.learned_at(), Some(end));
+        assert!(shared.iter().all(|net| egress.has(Source::Net(*net))));
+        assert!(!egress.has(Source::Net("10.1.4.0/24".parse().unwrap())));
+        assert_eq!(egress.learn(&store, end + 20 * DAY).unwrap(), 0);
+        assert!(!shared.iter().any(|net| egress.has(Source::Net(*net))), "it is learned as a whole");
+    }
 }
 
 #[test]

@@ -2,16 +2,21 @@
 //! from there says nothing of where somebody is, and so teaches no place. The configuration names some, and
 //! others are learned.
 
+mod kept;
+mod learn;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::net::netmask::{BadNetmask, NetmaskGroup};
+use crate::store::Store;
 use crate::store::query::Source;
+use crate::store::record::Seconds;
 
 /// Networks that many logins share.
 #[derive(Default)]
@@ -20,6 +25,8 @@ pub struct Egress {
     trusted: Nets,
     /// By what was seen, whatever the configuration says.
     learned: Arc<Nets>,
+    /// When that was.
+    learned_at: Arc<Mutex<Option<Seconds>>>,
 }
 
 /// Networks that are looked up for every report, and change once a day.
@@ -33,13 +40,42 @@ struct Nets {
 impl Egress {
     /// What the next configuration starts from: it says itself whom it trusts.
     pub fn next(&self) -> Egress {
-        Egress { trusted: Nets::default(), learned: self.learned.clone() }
+        Egress {
+            trusted: Nets::default(),
+            learned: self.learned.clone(),
+            learned_at: self.learned_at.clone(),
+        }
     }
 
     /// Adds networks of the configuration; a leading `!` excludes what is in one of them.
     pub fn trust(&self, masks: &[String]) -> Result<()> {
         let add = |group: &mut NetmaskGroup| masks.iter().try_for_each(|mask| group.add(mask));
         self.trusted.change(add).map_err(|e| Error::Refused(e.to_string()))
+    }
+
+    /// Takes over what was learned before the last restart.
+    pub fn load(&self, store: &dyn Store) -> Result<()> {
+        let known = kept::read(&store.read_aside()?).map_err(|e| Error::Store(e.to_string()))?;
+        if let Some((nets, at)) = known {
+            self.set_learned(&nets);
+            *self.learned_at.lock() = Some(at);
+        }
+        Ok(())
+    }
+
+    /// Learns anew from the week before and with `at`, and has the store keep it: how many networks.
+    pub fn learn(&self, store: &dyn Store, at: Seconds) -> Result<usize> {
+        let nets = learn::learn(&mut *store.reader()?, at)?;
+        self.set_learned(&nets);
+        *self.learned_at.lock() = Some(at);
+        let count = nets.len();
+        store.change_aside(Box::new(move |file| kept::write(file, &nets, at)))?;
+        Ok(count)
+    }
+
+    /// The end of the week that was learned from last, if there was one.
+    pub fn learned_at(&self) -> Option<Seconds> {
+        *self.learned_at.lock()
     }
 
     /// Takes these networks for those that were learned.
