@@ -78,6 +78,9 @@ pub static REPORT_STORE: &[Method<ReportStore>] = &[
     method!(failures(query: Options),
         "How often a login, an address or a network failed.",
         |this| this.failures(&query)),
+    method!(usual(query: Options),
+        "On how many logins an address or a network fails within some hours, usually.",
+        |this| this.usual(&query)),
     method!(reports(query: Options),
         "The reports of a login or an address.",
         |this| this.reports(&query)),
@@ -139,6 +142,11 @@ impl ReportStore {
             Failing::Login(login) => reader.login_failures(login, window).map(Failures::Login),
             Failing::Source(source) => reader.source(*source, window).map(Failures::Source),
         }))
+    }
+
+    fn usual(&self, query: &Options) -> Result<Answer<u64>> {
+        let (source, past) = question::usual(query, self.session.now())?;
+        Ok(self.ask(|reader| reader.usual(source, past)))
     }
 
     fn reports(&self, query: &Options) -> Result<Answer<Vec<Record>>> {

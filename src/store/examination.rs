@@ -10,6 +10,7 @@ use crate::store::query::{
     By, DAY, Dimension, LONG_HOURS, Part, Reader, ReportQuery, SOURCE_HOURS, Source, TopQuery, Whose, Window,
 };
 use crate::store::record::{Place, Record, net};
+use crate::store::usual::Past;
 
 /// Numbers that look random and are the same in every run (xorshift).
 pub struct Random(pub u64);
@@ -171,6 +172,11 @@ pub fn examine(store: &mut dyn Reader, model: &mut Model, end: u32) {
             let window = Window::new(at, hours, SOURCE_HOURS).unwrap();
             let found = store.source(source, window).unwrap();
             assert_eq!(found, model.source(source, window).unwrap(), "{source} {hours}");
+        }
+        for hours in [1, 3, 24, 100, 168] {
+            let past = Past::new(at, hours);
+            let found = store.usual(source, past).unwrap();
+            assert_eq!(found, model.usual(source, past).unwrap(), "{source} {hours}");
         }
         if let Source::Ip(ip) = source {
             reports(store, model, Whose::Ip(ip), at);

@@ -20,6 +20,7 @@ pub mod record;
 mod sqlite;
 #[cfg(test)]
 pub mod trial;
+pub mod usual;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use crate::store::query::{
     SourceCounts, TopQuery, TopRow, Value, Visit, Whose, Window,
 };
 use crate::store::record::{Outcome, Record};
+use crate::store::usual::Past;
 
 /// Every report, in the order of arrival.
 #[derive(Default)]
@@ -178,6 +179,11 @@ impl Reader for Model {
             ok_logins: passed.len() as u64,
             spread,
         })
+    }
+
+    fn usual(&mut self, source: Source, past: Past) -> Result<u64> {
+        let counts = past.windows().map(|window| self.source(source, window).unwrap().logins).collect();
+        Ok(past.usual(counts))
     }
 
     fn reports(&mut self, query: &ReportQuery) -> Result<Vec<Record>> {

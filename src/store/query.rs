@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::error::{Error, Result};
 use crate::store::record::{Record, Seconds};
+use crate::store::usual::Past;
 
 /// How fine the counts of the last two days are.
 pub const STEP: Seconds = 300;
@@ -41,6 +42,8 @@ pub trait Reader {
     fn login_failures(&mut self, login: &str, window: Window) -> Result<LoginFailures>;
     /// What an address or a network did.
     fn source(&mut self, source: Source, window: Window) -> Result<SourceCounts>;
+    /// On how many logins it failed in the windows of the past, but for unusual ones.
+    fn usual(&mut self, source: Source, past: Past) -> Result<u64>;
     /// Reports, the latest first.
     fn reports(&mut self, query: &ReportQuery) -> Result<Vec<Record>>;
     /// Whoever has most.

@@ -16,6 +16,7 @@ use crate::store::query::{
     By, Dimension, LONG_HOURS, MOST_ROWS, Part, ReportQuery, SOURCE_HOURS, Source, TopQuery, Whose, Window,
 };
 use crate::store::record::Seconds;
+use crate::store::usual::{self, Past};
 use crate::store::{kept_login, kept_protocol};
 
 /// Rows that are given when a policy does not say how many.
@@ -37,6 +38,20 @@ pub fn failures(query: &Options, now: f64) -> Result<(Failing, Window)> {
         _ => return Err(Error::Refused("one of login, ip and net expected".into())),
     };
     Ok((failing, window(query, now, most)?))
+}
+
+pub fn usual(query: &Options, now: f64) -> Result<(Source, Past)> {
+    query.allow(&["ip", "net", "hours", "at"])?;
+    let source = match (query.get("ip")?, query.get("net")?) {
+        (Some(Ip(ip)), None) => Source::Ip(ip),
+        (None, Some(Net(net))) => Source::Net(net),
+        _ => return Err(Error::Refused("one of ip and net expected".into())),
+    };
+    let most = usual::MOST_HOURS;
+    let Some(hours) = query.get_within("hours", 1..=most as usize)? else {
+        return Err(Error::Refused(format!("hours: from 1 to {most} expected, got nil")));
+    };
+    Ok((source, Past::new(time(query, "at")?.unwrap_or(now), hours as u32)))
 }
 
 pub fn reports(query: &Options) -> Result<ReportQuery> {

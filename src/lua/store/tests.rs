@@ -125,6 +125,16 @@ fn a_question_reaches_the_store_and_its_answer_the_policy() {
             "{attempts=9 logins=3 ok=1 ok_logins=1 spread={2 0 0 1 0} unknown=2}",
         ),
         (
+            format!("usual{{ ip = '192.0.2.1', {window} }}"),
+            "usual 192.0.2.1 998791200-999997200 by 3600".into(),
+            "7",
+        ),
+        (
+            "usual{ net = newNetmask('192.0.2.0/24'), hours = 168, at = 1000000000 }".into(),
+            "usual 192.0.2.0/24 998791200-999396000 by 604800".into(),
+            "7",
+        ),
+        (
             "reports{ login = 'joe', since = 1.5, success = false, limit = 2 }".into(),
             "ReportQuery { whose: Login(\"joe\"), since: 1.5, success: Some(false), limit: 2 }".into(),
             "{{asn=7 country=DE device=imap/Mail device_id= fail_type= lat=52.5 login=joe lon=13.4 \
@@ -236,6 +246,14 @@ fn a_wrong_argument_is_an_error_that_says_what_is_allowed() {
             "failures{ login = 'joe', hours = 1, at = 0/0 }",
             "failures(query): at: seconds since 1970 expected",
         ),
+        (
+            "usual{ login = 'joe', hours = 1 }",
+            "usual(query): no key named \"login\": there are ip, net, hours and at",
+        ),
+        ("usual{ hours = 1 }", "usual(query): one of ip and net expected"),
+        ("usual{ ip = '192.0.2.1' }", "usual(query): hours: from 1 to 168 expected, got nil"),
+        ("usual{ ip = '192.0.2.1', hours = 169 }", "usual(query): hours: from 1 to 168 expected, got 169"),
+        ("usual{ ip = '192.0.2.1', hours = 0.5 }", "usual(query): hours: whole number expected, got number"),
         ("reports{}", "reports(query): one of login and ip expected"),
         (
             "reports{ login = 'joe', limit = 10001 }",
@@ -288,6 +306,7 @@ fn a_store_that_can_not_answer_is_no_error() {
         "familiar('joe', 'country', 'DE')",
         "failures{ login = 'joe', hours = 1 }",
         "failures{ ip = '192.0.2.1', hours = 1 }",
+        "usual{ net = '192.0.2.0/24', hours = 24 }",
         "reports{ login = 'joe' }",
         "top{ by = 'ip', hours = 1 }",
         "platform{ hours = 1 }",

@@ -11,6 +11,7 @@ use crate::store::query::{
     By, DAY, Dimension, FINE_HOURS, HOUR, Part, ReportQuery, Source, TopQuery, Whose, Window,
 };
 use crate::store::record::Seconds;
+use crate::store::usual::Past;
 
 /// When a login succeeded, by period; from where and with which passwords, the latest first.
 pub fn profile(login: &str, places: usize, pwhashes: usize) -> String {
@@ -85,12 +86,17 @@ pub fn login_failures(login: &str, window: Window) -> String {
     )
 }
 
-pub fn source(source: Source, window: Window) -> String {
+/// The visits from a source.
+fn is_from(source: Source) -> String {
     let (first, last) = span(source);
-    let is_from = match source {
+    let is_net = match source {
         Source::Ip(_) => String::new(),
         Source::Net(net) => format!("AND net = {}", Quoted(&net.to_string())),
     };
+    format!("address >= '{first}' AND address <= '{last}' {is_net}")
+}
+
+pub fn source(source: Source, window: Window) -> String {
     format!(
         "SELECT sum(fails) AS fail_sum, sum(oks) AS ok_sum, sum(unknowns) AS unknown_sum,
             countIf(fails > 0) AS failed, countIf(oks > 0) AS passed, countIf(fails = 1) AS spread_1,
@@ -99,10 +105,24 @@ pub fn source(source: Source, window: Window) -> String {
         FROM (
             SELECT login, countIf(outcome > 1) AS fails, countIf(outcome = 1) AS oks,
                 countIf(outcome = 3) AS unknowns
-            FROM visit WHERE origin = '' AND address >= '{first}' AND address <= '{last}' {is_from} AND {}
+            FROM visit WHERE origin = '' AND {} AND {}
             GROUP BY login
         )",
+        is_from(source),
         within(window)
+    )
+}
+
+/// The logins that failed, for each window in which some did.
+pub fn usual(source: Source, past: Past) -> String {
+    let whole = past.whole();
+    format!(
+        "SELECT uniq(login) AS failed FROM visit WHERE origin = '' AND outcome > 1 AND {} AND {}
+        GROUP BY intDiv({} - second, {})",
+        is_from(source),
+        within(whole),
+        whole.end - 1,
+        past.width()
     )
 }
 

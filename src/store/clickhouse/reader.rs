@@ -21,6 +21,7 @@ use crate::store::query::{
     Source, SourceCounts, TopQuery, TopRow, VALUES, Value, Visit, Window,
 };
 use crate::store::record::{Record, Seconds};
+use crate::store::usual::Past;
 
 /// The server, as all who ask have it in common.
 pub struct Library {
@@ -144,6 +145,11 @@ struct SourceRow {
 }
 
 #[derive(Deserialize)]
+struct FailedRow {
+    failed: u64,
+}
+
+#[derive(Deserialize)]
 struct RankRow {
     name: String,
     fails: u64,
@@ -219,6 +225,11 @@ impl Reader for ServerReader {
             ok_logins: row.passed,
             spread: [row.spread_1, row.spread_2, row.spread_3, row.spread_5, row.spread_9],
         })
+    }
+
+    fn usual(&mut self, source: Source, past: Past) -> Result<u64> {
+        let found: Vec<FailedRow> = self.0.ask(question::usual(source, past))?;
+        Ok(past.usual(found.into_iter().map(|row| row.failed).collect()))
     }
 
     fn reports(&mut self, query: &ReportQuery) -> Result<Vec<Record>> {

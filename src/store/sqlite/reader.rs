@@ -24,6 +24,7 @@ use crate::store::record::{Record, Seconds};
 use crate::store::sqlite::counts;
 use crate::store::sqlite::ledger::{Ledger, SourceKey};
 use crate::store::sqlite::raw;
+use crate::store::usual::Past;
 
 /// Reports that a question may lead to, however few of them it is about.
 const STEPS: usize = 200_000;
@@ -196,6 +197,14 @@ impl Reader for FileReader {
             self.add_source(&mut sum, &(hour, source), window)?;
         }
         Ok(sum.answer())
+    }
+
+    fn usual(&mut self, source: Source, past: Past) -> Result<u64> {
+        let mut counts = Vec::new();
+        for window in past.windows() {
+            counts.push(self.source(source, window)?.logins);
+        }
+        Ok(past.usual(counts))
     }
 
     fn reports(&mut self, query: &ReportQuery) -> Result<Vec<Record>> {

@@ -13,6 +13,7 @@ use crate::store::query::{
     SourceCounts, TopQuery, TopRow, Value, Visit, Window,
 };
 use crate::store::record::{Place, Record};
+use crate::store::usual::Past;
 use crate::store::{Arrival, Aside, History, Mark, Pending, Status, Store};
 
 /// What a store was asked, and why it can't answer.
@@ -137,6 +138,11 @@ impl Reader for Fake {
         let counts =
             SourceCounts { attempts: 9, ok: 1, unknown: 2, logins: 3, ok_logins: 1, spread: [2, 0, 0, 1, 0] };
         self.answer(format!("failures {source} {}-{}", window.start, window.end), counts)
+    }
+
+    fn usual(&mut self, source: Source, past: Past) -> Result<u64> {
+        let Window { start, end } = past.whole();
+        self.answer(format!("usual {source} {start}-{end} by {}", past.width()), 7)
     }
 
     fn reports(&mut self, query: &ReportQuery) -> Result<Vec<Record>> {
