@@ -146,7 +146,7 @@ impl ReportStore {
 
     fn usual(&self, query: &Options) -> Result<Answer<u64>> {
         let (source, past) = question::usual(query, self.session.now())?;
-        Ok(self.ask(|reader| reader.usual(source, past)))
+        Ok(Answer::from(self.store().and_then(|store| self.session.usual(&*store, source, past))))
     }
 
     fn reports(&self, query: &Options) -> Result<Answer<Vec<Record>>> {

@@ -11,7 +11,7 @@ pub const MOST_HOURS: u32 = SOURCE_HOURS / 2;
 const UNUSUAL: usize = 100;
 
 /// Windows of whole hours, one before the other, as far back as there are counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Past {
     hours: u32,
     /// When the latest one ends, and the next one begins, which has not ended and does not count.

@@ -2,12 +2,19 @@
 //! and what comes with the report that it runs at the moment.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lru::LruCache;
+
 use crate::error::Result;
 use crate::store::Store;
-use crate::store::query::{Memory, Reader};
+use crate::store::query::{Memory, Reader, Source};
+use crate::store::usual::Past;
+
+/// Sources of which it is remembered what is usual.
+const SOURCES: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
 /// What one Lua state asks the store with.
 #[derive(Default)]
@@ -17,6 +24,16 @@ pub struct Session {
     time: Cell<Option<f64>>,
     /// What was known of its login before it.
     before: RefCell<Option<Arc<dyn Memory>>>,
+    usual: RefCell<Usual>,
+}
+
+/// What is usual for sources. It changes with the hour, when it is about another past.
+struct Usual(LruCache<(Source, Past), u64>);
+
+impl Default for Usual {
+    fn default() -> Self {
+        Usual(LruCache::new(SOURCES))
+    }
 }
 
 impl Session {
@@ -41,6 +58,17 @@ impl Session {
     /// What was known of a login, if the report that runs is one of it.
     pub fn memory(&self, login: &str) -> Option<Arc<dyn Memory>> {
         self.before.borrow().as_ref().filter(|memory| memory.login() == login).cloned()
+    }
+
+    /// What is usual for a source. The store is asked once an hour: a network of many people, of which it
+    /// matters most, has most to be counted.
+    pub fn usual(&self, store: &dyn Store, source: Source, past: Past) -> Result<u64> {
+        if let Some(known) = self.usual.borrow_mut().0.get(&(source, past)) {
+            return Ok(*known);
+        }
+        let usual = self.ask(store, |reader| reader.usual(source, past))?;
+        self.usual.borrow_mut().0.put((source, past), usual);
+        Ok(usual)
     }
 
     /// Asks the store. One that could not be opened is tried again with the next question.

@@ -435,6 +435,16 @@ fn the_console_looks_after_the_store() {
 }
 
 #[test]
+fn what_is_usual_is_asked_once_an_hour() {
+    let (state, fake) = state(Role::Worker, "");
+    for (at, asked) in [(1_000_000_000, 1), (1_000_000_799, 0), (1_000_000_800, 1), (1_000_000_799, 0)] {
+        let question = format!("usual{{ ip = '192.0.2.1', hours = 1, at = {at} }}");
+        assert_eq!(call(&state, &question), "7");
+        assert_eq!(fake.asked().iter().filter(|asked| *asked != "open").count(), asked, "{at}");
+    }
+}
+
+#[test]
 fn a_configuration_names_networks_that_are_shared() {
     let config = "setTrustedNets({ '192.0.2.0/25' })
         local group = newNetmaskGroup()

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use parking_lot::Mutex;
 use rusqlite::{Row, params};
 
 use crate::error::Result;
@@ -13,9 +14,12 @@ use crate::store::aggregate::source::Activity;
 use crate::store::aggregate::window::{Counts, Hour};
 use crate::store::query::{By, Part, Source, TopQuery, TopRow, Window};
 use crate::store::record::Seconds;
-use crate::store::sqlite::ledger::source_of;
+use crate::store::sqlite::ledger::{Ledger, SourceKey, source_of};
 use crate::store::sqlite::packed::Packed;
 use crate::store::sqlite::reader::FileReader;
+
+/// Rows in memory that are added at a time.
+const ROUND: usize = 200;
 
 /// Those that have most, the first of them first.
 pub fn top(reader: &FileReader, query: &TopQuery) -> Result<Vec<TopRow>> {
@@ -46,11 +50,9 @@ fn rank(mut rows: Vec<TopRow>, query: &TopQuery) -> Vec<TopRow> {
 fn sources(reader: &FileReader, query: &TopQuery) -> rusqlite::Result<Vec<TopRow>> {
     let is_asked = |source: &Source| matches!(source, Source::Ip(_)) == (query.by == By::Ip);
     let mut sums = Sums::new(query.window);
-    for ((hour, source), row) in reader.ledger.lock().sources.iter() {
-        if is_asked(source) {
-            sums.hold(*hour, *source, &row.counts);
-        }
-    }
+    let in_memory: Vec<SourceKey> = reader.ledger.lock().sources.iter().map(|(key, _)| *key).collect();
+    let keys = in_memory.into_iter().filter(|(_, source)| is_asked(source)).collect();
+    sums.hold(&reader.ledger, keys, |ledger, key| ledger.sources.peek(key).map(|row| &row.counts));
     let find = "SELECT hour, source, counts FROM source WHERE hour >= ?1 AND hour < ?2";
     sums.read(reader, find, |row| Ok(source_of(row.get_ref(1)?.as_blob()?).filter(is_asked)))?;
     let rows = sums.sums.into_iter().map(|(source, sum): (_, Activity)| {
@@ -63,9 +65,8 @@ fn sources(reader: &FileReader, query: &TopQuery) -> rusqlite::Result<Vec<TopRow
 
 fn logins(reader: &FileReader, window: Window) -> rusqlite::Result<Vec<TopRow>> {
     let mut sums = Sums::new(window);
-    for ((hour, login), row) in reader.ledger.lock().failures.iter() {
-        sums.hold(*hour, *login, row);
-    }
+    let keys = reader.ledger.lock().failures.iter().map(|(key, _)| *key).collect();
+    sums.hold(&reader.ledger, keys, |ledger, key| ledger.failures.peek(key));
     let find = "SELECT hour, login, counts FROM failures WHERE hour >= ?1 AND hour < ?2";
     sums.read(reader, find, |row| row.get(1).map(Some))?;
     let mut find = reader.connection.prepare_cached("SELECT name FROM login WHERE id = ?1")?;
@@ -122,10 +123,22 @@ impl<K: Hash + Eq + Copy, T: Counts + serde::de::DeserializeOwned> Sums<K, T> {
         row.add_to(self.sums.entry(key).or_default(), hour, self.window);
     }
 
-    fn hold(&mut self, hour: Seconds, key: K, row: &Hour<T>) {
-        if self.window.has_hour(hour) {
-            self.add(hour, key, row);
-            self.held.insert((hour, key));
+    /// Adds rows that are in memory. The writer need not wait until that is done with all of them; one that
+    /// has gone to the disk meanwhile is read there.
+    fn hold(
+        &mut self,
+        ledger: &Mutex<Ledger>,
+        keys: Vec<(Seconds, K)>,
+        find: impl for<'l> Fn(&'l Ledger, &(Seconds, K)) -> Option<&'l Hour<T>>,
+    ) {
+        for keys in keys.chunks(ROUND) {
+            let ledger = ledger.lock();
+            for (hour, key) in keys.iter().filter(|(hour, _)| self.window.has_hour(*hour)) {
+                if let Some(row) = find(&ledger, &(*hour, *key)) {
+                    row.add_to(self.sums.entry(*key).or_default(), *hour, self.window);
+                    self.held.insert((*hour, *key));
+                }
+            }
         }
     }
 
