@@ -123,7 +123,8 @@ impl Reader for Model {
         for record in self.of(login) {
             let value = value_of(record, dimension);
             let is_place = matches!(dimension, Dimension::Country | Dimension::Asn | Dimension::Net);
-            if !value.is_empty() && !(is_place && record.success && record.is_shared) {
+            let teaches = !(is_place && record.success && record.is_shared);
+            if teaches && !value.is_empty() {
                 records.entry(value).or_default().push(record);
             }
         }
