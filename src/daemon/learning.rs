@@ -37,7 +37,10 @@ fn run(store: &dyn Store, egress: &Egress, end: &Receiver<()>) {
             match egress.learn(store, now) {
                 Ok(count) => {
                     (last, failed) = (Some(now), None);
-                    notice!("{count} networks are known to be shared by many logins");
+                    // A small platform has none, and need not hear it every day.
+                    if count > 0 {
+                        notice!("{count} networks are known to be shared by many logins");
+                    }
                 }
                 // It is closed at the end.
                 Err(_) if has_ended(end, Duration::ZERO) => return,
