@@ -335,7 +335,9 @@ impl TopQuery {
     /// Of logins, there are no counts of successes by the hour.
     pub fn check(&self) -> Result<()> {
         if self.by == By::Login && self.success != Some(false) {
-            return Err(Error::Refused("success: of logins, only failures are ranked".into()));
+            return Err(Error::Refused(
+                "success: false expected: of logins, only failures are ranked".into(),
+            ));
         }
         Ok(())
     }

@@ -68,13 +68,14 @@ pub fn reports(query: &Options) -> Result<ReportQuery> {
 pub fn top(query: &Options, now: f64) -> Result<TopQuery> {
     query.allow(&["by", "hours", "at", "success", "min_logins", "limit"])?;
     let by: By = query.get::<String>("by")?.parse()?;
-    Ok(TopQuery {
+    let top = TopQuery {
         by,
         window: window(query, now, by.most_hours())?,
         success: query.get("success")?,
         min_logins: query.get::<Option<usize>>("min_logins")?.unwrap_or_default() as u64,
         limit: limit(query)?,
-    })
+    };
+    top.check().map(|()| top)
 }
 
 /// Without a part, it is all of the platform, which has no value.

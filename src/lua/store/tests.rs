@@ -279,6 +279,14 @@ fn a_wrong_argument_is_an_error_that_says_what_is_allowed() {
             "top{ by = 'asn', hour = 1 }",
             "top(query): no key named \"hour\": there are by, hours, at, success, min_logins and limit",
         ),
+        (
+            "top{ by = 'login', hours = 1 }",
+            "top(query): success: false expected: of logins, only failures are ranked",
+        ),
+        (
+            "top{ by = 'login', hours = 1, success = true }",
+            "top(query): success: false expected: of logins, only failures are ranked",
+        ),
         ("platform{ by = 'country', hours = 1 }", "platform(query): value: string expected, got nil"),
         ("platform{ value = 'DE', hours = 1 }", "platform(query): value: none expected without a by"),
         (
