@@ -1,6 +1,7 @@
 //! The report store of the daemon: opened once, kept over reloads, and what it still has to run after
 //! a crash.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -23,6 +24,9 @@ const ROOM: Room = Room { rows: 50_000_000, bytes: 16 << 30 };
 /// Reports that are read again at a time, and how often there is a look whether the queue has room.
 const ROUND: u32 = 100;
 const LOOK: Duration = Duration::from_millis(10);
+
+/// After a failure, how long until they are read again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the store that a configuration asks for, and takes over what it has learned.
 pub fn open(config: &Config, shared: &Shared) -> Result<Option<Arc<dyn Store>>> {
@@ -91,12 +95,20 @@ pub fn run_pending(store: Arc<dyn Store>, shared: Arc<Shared>, pools: Arc<Pools>
         return Ok(());
     }
     unix::spawn("again", move || {
-        let (mut after, mut count) = (0, 0);
+        let (mut after, mut count, mut has_complained) = (0, 0, false);
         loop {
             let reports = match store.pending(after, ROUND) {
                 Ok(reports) if reports.is_empty() => break,
                 Ok(reports) => reports,
-                Err(e) => return log::error!("reports that had not run: {e}"),
+                Err(e) => {
+                    if !mem::replace(&mut has_complained, true) {
+                        log::error!(
+                            "reports that had not run can't be read, and are tried every second: {e}"
+                        );
+                    }
+                    thread::sleep(PAUSE);
+                    continue;
+                }
             };
             for report in reports {
                 (after, count) = (report.id, count + 1);

@@ -190,6 +190,41 @@ fn what_was_acknowledged_survives_every_kill() {
 }
 
 #[test]
+fn what_had_not_run_runs_although_it_could_not_be_read_for_a_while() {
+    let place = Place::new();
+    let (go, count) = (place.0.path("go"), 250);
+    let waits = format!(
+        "local ffi = require 'ffi' ffi.cdef 'int usleep(unsigned);'
+        setReport(function(lt)
+            while not io.open('{}') do ffi.C.usleep(1000) end
+            ran:write(lt.login .. '\\n')
+        end)
+        setReportQueueSize(1000) setNumReportThreads(1)",
+        go.display()
+    );
+    let mut daemon = place.start("", &waits);
+    let mut client = daemon.client();
+    let requests = (0..count).map(|n| request("POST", "/command/report", &report(&format!("user{n}"))));
+    client.send(requests.collect::<String>());
+    (0..count).for_each(|_| assert_eq!(client.reply().status, 200));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    // Some are read at once, and there is no room for the others before some have run.
+    let daemon = place.start("", &format!("{waits} setReportQueueSize(10)"));
+    let away = place.0.path("away.db");
+    fs::rename(place.file(), &away).unwrap();
+    fs::write(&go, "").unwrap();
+    let complaint = "reports that had not run can't be read, and are tried every second: store unavailable: ";
+    daemon.wait_for_line(complaint);
+    fs::rename(&away, place.file()).unwrap();
+    daemon.wait_for_line(&format!("{count} reports run that had not when the process ended"));
+    wait_until_idle(&place, count);
+    assert_eq!(daemon.count_lines(complaint), 1, "{}", daemon.tail());
+    daemon.stop();
+    assert!(place.ran().values().all(|count| *count == 1));
+}
+
+#[test]
 fn nothing_is_lost_or_run_twice_at_a_stop_or_a_reload_under_load() {
     let (place, load) = (Place::new(), Load::default());
     let daemon = place.start("", "");
