@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -290,41 +291,106 @@ int fsync(int fd) { return keep(fd); }
 int fdatasync(int fd) { return keep(fd); }
 "#;
 
+/// A disk that loses what was not synced, under the store of a place.
+struct Power {
+    library: PathBuf,
+    synced: PathBuf,
+    folder: Folder,
+}
+
+/// The files of a store. The last is made again when it is not there.
+const FILES: [&str; 3] = ["reports.db", "reports.db-wal", "reports.db-shm"];
+
+impl Power {
+    /// Nothing where it can't be compiled.
+    fn new() -> Option<Power> {
+        let folder = Folder::new();
+        let (source, library) = (folder.write("power.c", POWER), folder.path("power.so"));
+        let mut compile = Command::new("cc");
+        compile.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]);
+        if !compile.status().is_ok_and(|status| status.success()) {
+            skipped("there is no C compiler");
+            return None;
+        }
+        let synced = folder.path("synced");
+        fs::create_dir(&synced).unwrap();
+        Some(Power { library, synced, folder })
+    }
+
+    fn start(&self, place: &Place, options: &str) -> Trackalert {
+        let mut command = Command::new(PROGRAM);
+        command.env("LD_PRELOAD", &self.library).env("SYNCED", &self.synced);
+        Trackalert::start_with(Folder::new(), &place.config(options, ""), command)
+    }
+
+    /// Puts what the disk has into a folder, in the place of what is there.
+    fn lose(&self, to: &Path) {
+        for name in FILES {
+            let _ = fs::remove_file(to.join(name));
+            let copied = fs::copy(self.synced.join(name), to.join(name));
+            assert!(copied.is_ok() || name.ends_with("-shm"), "{name} was never synced");
+        }
+    }
+
+    /// How many reports the disk has, if it has a store.
+    fn stored(&self) -> Option<usize> {
+        let folder = self.folder.path("disk");
+        let _ = fs::create_dir(&folder);
+        self.lose(&folder);
+        let file = rusqlite::Connection::open(folder.join("reports.db")).ok()?;
+        let count = file.query_row("SELECT count(*) FROM raw", [], |row| row.get::<_, u32>(0));
+        count.ok().map(|count| count as usize)
+    }
+}
+
+fn assert_sound(place: &Place) {
+    let check = rusqlite::Connection::open(place.file()).unwrap();
+    let check: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power() {
-    let folder = Folder::new();
-    let (source, library) = (folder.write("power.c", POWER), folder.path("power.so"));
-    let mut compile = Command::new("cc");
-    compile.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]);
-    if !compile.status().is_ok_and(|status| status.success()) {
-        return skipped("there is no C compiler");
-    }
-    let (place, load, synced) = (Place::new(), Load::default(), folder.path("synced"));
-    fs::create_dir(&synced).unwrap();
-    let files = ["reports.db", "reports.db-wal", "reports.db-shm"];
+    let Some(power) = Power::new() else { return };
+    let (place, load) = (Place::new(), Load::default());
     for more in [50, 300, 1000] {
-        let mut command = Command::new(PROGRAM);
-        command.env("LD_PRELOAD", &library).env("SYNCED", &synced);
-        let mut daemon = Trackalert::start_with(Folder::new(), &place.config("", ""), command);
+        let mut daemon = power.start(&place, "");
         let before = load.count();
         load.during(&daemon, 4, || {
             wait_for("reports", || (load.count() >= before + more).then_some(()));
             daemon.signal(Signal::SIGKILL);
         });
         daemon.wait();
-        for name in files {
-            let _ = fs::remove_file(place.0.path(name));
-            let (from, to) = (synced.join(name), place.0.path(name));
-            assert!(fs::copy(from, to).is_ok() || name.ends_with("-shm"), "{name} was never synced");
-        }
+        power.lose(&place.0.path(""));
     }
     place.start("", "").stop();
     let accepted = load.count();
     assert!(accepted >= 1350, "{accepted}");
     load.check(&place);
-    let check = rusqlite::Connection::open(place.file()).unwrap();
-    let check: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
+    assert_sound(&place);
+}
+
+#[test]
+fn without_durability_a_loss_of_power_costs_about_a_second() {
+    let Some(power) = Power::new() else { return };
+    let (place, load) = (Place::new(), Load::default());
+    let mut daemon = power.start(&place, "durable = false");
+    for more in [50, 300] {
+        let before = load.count();
+        load.during(&daemon, 4, || {
+            wait_for("reports", || (load.count() >= before + more).then_some(()));
+        });
+        // Nothing comes after them that would have them synced.
+        let (count, start) = (load.count(), Instant::now());
+        wait_for("the disk to have them", || (power.stored() == Some(count)).then_some(()));
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    power.lose(&place.0.path(""));
+    place.start("durable = false", "").stop();
+    load.check(&place);
+    assert_sound(&place);
 }
 
 #[test]

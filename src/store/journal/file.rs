@@ -125,6 +125,13 @@ impl StoreFile {
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(|e| self.failed(e))
     }
 
+    /// Waits until what was committed is on the disk.
+    pub fn sync_log(&self) -> Result<()> {
+        // SQLite has its locks on the other files: they would go with any handle that is closed.
+        let log = with_suffix(&self.path, "-wal");
+        File::open(&log).and_then(|file| file.sync_data()).map_err(Error::io(&log))
+    }
+
     /// The key of its hashes.
     pub fn key(&self, connection: &Connection) -> Result<HashKey> {
         let find = "SELECT value FROM meta WHERE name = 'key'";

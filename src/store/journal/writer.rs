@@ -100,6 +100,10 @@ const HASTE: Duration = Duration::from_millis(50);
 /// How often the same failure is logged.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
+/// How long what was committed may not be on the disk, where commits do not wait for it. With a tick, it is
+/// less than a second.
+const SYNC: Duration = Duration::from_millis(800);
+
 /// How much may come together.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -107,7 +111,7 @@ pub struct Limits {
     pub wait: Duration,
     /// Reports of one commit.
     pub rows: usize,
-    /// Whether what is committed can wait to reach the disk.
+    /// Whether a commit waits until it is on the disk.
     pub is_durable: bool,
 }
 
@@ -120,6 +124,8 @@ pub struct Writer<I, C> {
     desk: Arc<Desk>,
     limits: Limits,
     messages: Receiver<Message<I>>,
+    /// Since when something is committed that may not be on the disk.
+    unsynced: Option<Instant>,
     /// When it is tried again after a failure.
     next_try: Option<Instant>,
     complained: Option<Instant>,
@@ -138,7 +144,7 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         limits: Limits,
         messages: Receiver<Message<I>>,
     ) -> Writer<I, C> {
-        let (next_try, complained, is_hasty, ticks) = (None, None, false, 0);
+        let (unsynced, next_try, complained, is_hasty, ticks) = (None, None, None, false, 0);
         Writer {
             file,
             intake,
@@ -147,6 +153,7 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
             desk,
             limits,
             messages,
+            unsynced,
             next_try,
             complained,
             is_hasty,
@@ -175,6 +182,7 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
             }
             if Instant::now() >= tick {
                 self.tidy();
+                self.sync();
                 tick = Instant::now() + TICK;
             }
         }
@@ -229,6 +237,7 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         });
         match result {
             Ok(()) => {
+                self.wrote();
                 self.desk.committed(fates.iter().flatten().count(), start.elapsed());
                 self.be_patient();
                 for (Arrival { login, answer, .. }, fate) in arrivals.into_iter().zip(fates) {
@@ -250,10 +259,16 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
 
     fn obey(&mut self, order: Order<I>) {
         let result = match self.stand_up() {
-            Ok(()) => self.intake.transaction(order.work).map_err(|e| {
-                self.fail(&e);
-                self.file.failed(e)
-            }),
+            Ok(()) => match self.intake.transaction(order.work) {
+                Ok(done) => {
+                    self.wrote();
+                    Ok(done)
+                }
+                Err(e) => {
+                    self.fail(&e);
+                    Err(self.file.failed(e))
+                }
+            },
             Err(e) => Err(Error::Store(e)),
         };
         (order.answer)(result);
@@ -293,6 +308,27 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
         }
     }
 
+    /// Something was committed that must be on the disk soon. Chores are not: what they do is done again.
+    fn wrote(&mut self) {
+        if !self.limits.is_durable {
+            self.unsynced.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Has the disk keep what was committed, if that has waited long enough: the system itself may take
+    /// half a minute.
+    fn sync(&mut self) {
+        if self.unsynced.is_some_and(|since| since.elapsed() >= SYNC) {
+            match self.file.sync_log() {
+                Ok(()) => self.unsynced = None,
+                Err(e) => {
+                    self.complain(e.to_string());
+                    self.unsynced = Some(Instant::now());
+                }
+            }
+        }
+    }
+
     /// After a failure, begins again with what the file has, if it is time to.
     fn stand_up(&mut self) -> std::result::Result<(), String> {
         let Some(next_try) = self.next_try else { return Ok(()) };
@@ -313,16 +349,20 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
 
     /// The file can't be written. What was counted for it is forgotten before the next try.
     fn fail(&mut self, e: &rusqlite::Error) {
-        let text = self.file.complaint(e);
+        self.complain(self.file.complaint(e));
+        // Whoever has locked the file must not hold up reports again and again.
+        let _ = self.intake.file().busy_timeout(HASTE);
+        self.is_hasty = true;
+        self.next_try = Some(Instant::now() + PAUSE);
+    }
+
+    /// Says why the file can't be written, but not again and again.
+    fn complain(&mut self, text: String) {
         if self.complained.is_none_or(|when| when.elapsed() >= COMPLAINT) {
             log::error!("the store can't be written: {text}");
             self.complained = Some(Instant::now());
         }
         self.desk.failed(text);
-        // Whoever has locked the file must not hold up reports again and again.
-        let _ = self.intake.file().busy_timeout(HASTE);
-        self.is_hasty = true;
-        self.next_try = Some(Instant::now() + PAUSE);
     }
 
     /// After a success, waits again for whoever locks the file for a moment.
