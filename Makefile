@@ -111,11 +111,15 @@ SOAK_MINUTES ?= 30
 soak: build check-tools
 	tests/soak/soak --minutes $(SOAK_MINUTES)
 
-# A million reports under every kind of trouble, or CHAOS_REPORTS; see tests/soak/chaos --help.
+# A million reports under every kind of trouble, or CHAOS_REPORTS; see tests/soak/chaos --help. Then the
+# report store is killed a hundred times, or STORE_KILLS.
 CHAOS_REPORTS ?= 1000000
+STORE_KILLS   ?= 100
 
 chaos: build
 	tests/soak/chaos --reports $(CHAOS_REPORTS)
+	STORE_KILLS=$(STORE_KILLS) $(CARGO) test --locked --test tests \
+	    what_was_acknowledged_survives_every_kill
 
 install: build
 	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(USERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
