@@ -30,6 +30,12 @@ impl Random {
 
 const LOGINS: u64 = 40;
 
+/// So many random reports of the two weeks before `end`, or as many as STORE_REPORTS says.
+pub fn reports(random: &mut Random, end: u32, usual: usize) -> Vec<Record> {
+    let count = std::env::var("STORE_REPORTS").map_or(usual, |count| count.parse().unwrap());
+    (0..count).map(|_| report(random, end, 14)).collect()
+}
+
 /// A random report from the days before `end`.
 pub fn report(random: &mut Random, end: u32, days: u32) -> Record {
     let t = f64::from(end) - random.below(u64::from(days * DAY) * 1000) as f64 / 1000.0;
@@ -165,7 +171,7 @@ pub fn examine(store: &mut dyn Reader, model: &mut Model, end: u32) {
             assert_eq!(found, model.login_failures(login, window).unwrap(), "{login} {hours}");
         }
         let whose = Whose::Login(login.clone());
-        reports(store, model, whose, at);
+        rows(store, model, whose, at);
     }
     for source in sources {
         for hours in [0.25, 1.0, 24.0, 100.0, f64::from(SOURCE_HOURS)] {
@@ -179,7 +185,7 @@ pub fn examine(store: &mut dyn Reader, model: &mut Model, end: u32) {
             assert_eq!(found, model.usual(source, past).unwrap(), "{source} {hours}");
         }
         if let Source::Ip(ip) = source {
-            reports(store, model, Whose::Ip(ip), at);
+            rows(store, model, Whose::Ip(ip), at);
         }
     }
     for part in Part::ALL {
@@ -195,7 +201,7 @@ pub fn examine(store: &mut dyn Reader, model: &mut Model, end: u32) {
     top(store, model, at);
 }
 
-fn reports(store: &mut dyn Reader, model: &mut Model, whose: Whose, at: f64) {
+fn rows(store: &mut dyn Reader, model: &mut Model, whose: Whose, at: f64) {
     for (days, success, limit) in
         [(1, None, 10), (30, Some(true), 3), (30, Some(false), 50), (7, None, 10_000)]
     {

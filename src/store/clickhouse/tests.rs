@@ -56,7 +56,7 @@ fn wait_until_sent(store: &ClickHouseStore) {
 #[test]
 fn it_answers_as_a_plain_list_would() {
     let (server, place, end, mut random) = (Server::start(), Place::new("model"), now(), Random(7));
-    let records: Vec<Record> = (0..50_000).map(|_| examination::report(&mut random, end, 14)).collect();
+    let records = examination::reports(&mut random, end, 50_000);
     let store = place.open(&server.url());
     fill(&store, &records);
     wait_until_sent(&store);

@@ -38,7 +38,7 @@ impl Place {
 #[test]
 fn it_answers_as_a_plain_list_would() {
     let (place, end, mut random) = (Place::new("model"), now(), Random(7));
-    let records: Vec<Record> = (0..10_000).map(|_| examination::report(&mut random, end, 14)).collect();
+    let records = examination::reports(&mut random, end, 10_000);
     let store = place.open();
     fill(&store, &records);
     let mut model = Model(records);
