@@ -47,7 +47,7 @@ pub static FUNCS: &[Func] = &[
         |_lua, cx| there(&cx.shared)?.forget(&login.0).map(|rows| format!("{rows} rows removed\n"))),
     func!(CONSOLE, backupStore(path: String),
         "Write what the report store holds to a file.",
-        |_lua, cx| there(&cx.shared)?.backup(Path::new(&path)).map(|()| format!("written to {path}\n"))),
+        |_lua, cx| there(&cx.shared)?.backup(Path::new(&path)).map(|()| begun(&path))),
 ];
 
 /// The store, asked by one Lua state. It opens when the configuration has run; until then it has no
@@ -194,6 +194,11 @@ fn find(cx: &Context) -> Option<ReportStore> {
 fn there(shared: &Shared) -> Result<Arc<dyn Store>> {
     let none = || Error::Refused("there is no newReportStore() in the configuration".into());
     shared.store().ok_or_else(none)
+}
+
+/// What the console says of a backup.
+fn begun(path: &str) -> String {
+    format!("being written to {path}: the log says when it is done\n")
 }
 
 /// How a store is, one `name=value` a line; what is not known has no line.

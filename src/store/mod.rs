@@ -56,7 +56,8 @@ pub trait Store: Send + Sync {
     fn reader(&self) -> Result<Box<dyn Reader>>;
     /// Removes every trace of a login, and says how many rows that were.
     fn forget(&self, login: &str) -> Result<u64>;
-    /// Writes what the store holds at the moment to a file that is not there yet.
+    /// Has what the store holds at the moment written to a file that is not there yet, by another thread; the
+    /// log says what came of it.
     fn backup(&self, path: &Path) -> Result<()>;
     /// Has reports of the past written, and their `answer` called, by another thread.
     fn load(&self, history: History);

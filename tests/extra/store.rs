@@ -72,9 +72,13 @@ fn a_report_is_known_to_the_policy_to_endpoints_and_to_the_console() {
     assert_eq!(site.execute("forgetLogin('joe')").stdout, "0 rows removed\n");
 
     let backup = daemon.folder.path("backup.db");
-    let written = format!("written to {}\n", backup.display());
+    let begun = format!("being written to {}: the log says when it is done\n", backup.display());
     let command = format!("backupStore('{}')", backup.display());
-    assert_eq!(site.execute(&command).stdout, written);
+    assert_eq!(site.execute(&command).stdout, begun);
+    let done = daemon.wait_for_line("backup of the report store: ");
+    assert!(done.contains(&format!("backup of the report store: {}: ", backup.display())), "{done}");
+    let bytes = fs::metadata(&backup).unwrap().len();
+    assert!(done.contains(&format!(": {bytes} bytes in ")), "{done}");
     let again = site.ask(&command);
     assert!(again.contains("backup.db: "), "{again}");
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600, "others can't read it");

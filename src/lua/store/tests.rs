@@ -424,7 +424,11 @@ fn the_console_looks_after_the_store() {
     for (command, answer, asked) in [
         ("showStore", "rows=5\nbytes=4096\noldest=2001-09-09T01:46:40Z\nqueue=2\nlag=0.012\n", "status"),
         ("forgetLogin('joe')", "3 rows removed\n", "forget joe"),
-        ("backupStore('/tmp/b.db')", "written to /tmp/b.db\n", "backup /tmp/b.db"),
+        (
+            "backupStore('/tmp/b.db')",
+            "being written to /tmp/b.db: the log says when it is done\n",
+            "backup /tmp/b.db",
+        ),
         ("return reportStore():profile('stranger')", "nil", "open profile stranger"),
     ] {
         assert_eq!(state.command(command, soon()).unwrap(), answer, "{command}");

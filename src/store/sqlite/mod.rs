@@ -2,6 +2,7 @@
 //! asks. What changes with every report is counted in memory and written a little later; after a crash it
 //! is counted again from the reports, which are on disk before they are acknowledged.
 
+mod backup;
 mod commit;
 mod counts;
 mod forget;
@@ -18,8 +19,6 @@ mod thinning;
 mod top;
 mod upkeep;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,7 +26,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stats::Stats;
 use crate::store::arrival::Arrival;
 use crate::store::journal::desk::Desk;
@@ -40,6 +39,7 @@ use crate::store::query::Reader;
 use crate::store::record::{Record, seconds};
 use crate::store::{Aside, History, Mark, Pending, Status, Store};
 
+use backup::Backup;
 use commit::Books;
 use ledger::Ledger;
 use reader::FileReader;
@@ -60,6 +60,7 @@ pub struct FileStore {
     desk: Arc<Desk>,
     journal: Journal<Books>,
     unfinished: Unfinished,
+    backup: Backup,
 }
 
 impl FileStore {
@@ -73,7 +74,7 @@ impl FileStore {
         let known = kept::deliveries(&books.file, seconds(SystemTime::now())).map_err(failed)?;
         let upkeep = Upkeep::new(&books, retention).map_err(failed)?;
         let journal = Journal::start(file.clone(), books, known, upkeep, desk.clone(), limits)?;
-        Ok(FileStore { file, ledger, desk, journal, unfinished })
+        Ok(FileStore { file, ledger, desk, journal, unfinished, backup: Backup::default() })
     }
 }
 
@@ -112,17 +113,7 @@ impl Store for FileStore {
     }
 
     fn backup(&self, path: &Path) -> Result<()> {
-        let file = self.file.reader()?;
-        let path = std::path::absolute(path).map_err(Error::io(path))?;
-        let text = path.to_str().ok_or_else(|| Error::Bad { what: "a path", value: format!("{path:?}") })?;
-        // SQLite writes to an empty file as well, but would make one that everybody can read.
-        let new = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
-        let new = new.map_err(Error::io(&path))?;
-        file.execute("VACUUM INTO ?1", [text]).map_err(|e| {
-            let _ = std::fs::remove_file(&path);
-            Error::Store(format!("{text}: {e}"))
-        })?;
-        new.sync_all().map_err(Error::io(&path))
+        self.backup.begin(self.file.reader()?, path)
     }
 
     fn load(&self, history: History) {
@@ -162,6 +153,7 @@ impl Store for FileStore {
     }
 
     fn close(&self) {
+        self.backup.end();
         self.journal.close();
     }
 }

@@ -192,6 +192,7 @@ fn a_backup_is_a_store() {
     fill(&store, &records);
     let copy = Place::new("copy");
     store.backup(&copy.0.join("reports.db")).unwrap();
+    store.backup.wait();
     assert!(store.backup(&copy.0.join("reports.db")).is_err(), "nothing is overwritten");
     examination::examine(&mut *copy.open().reader().unwrap(), &mut Model(records), end);
 }

@@ -167,6 +167,22 @@ fn what_is_too_old_goes_when_it_is_counted_and_has_run() {
 }
 
 #[test]
+fn a_step_with_nothing_to_do_writes_nothing() {
+    let (place, end, mut random) = (Place::new("idle"), now(), Random(23));
+    let (mut books, _) = books(&place);
+    let mut upkeep = Upkeep::new(&books, RETENTION).unwrap();
+    add(&mut books, &(0..1000).map(|_| examination::report(&mut random, end, 14)).collect::<Vec<_>>());
+    let mut steps = |count: u32| {
+        (0..count).for_each(|_| books.transaction(|books| upkeep.step(books)).unwrap());
+        let log = std::fs::metadata(place.0.join("reports.db-wal")).unwrap().len();
+        books.file.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        log
+    };
+    assert!(steps(100) > 0, "what was in memory, and counts of days ago");
+    assert_eq!(steps(20), 0);
+}
+
+#[test]
 fn a_new_login_has_nothing_of_one_that_is_gone() {
     let (place, t) = (Place::new("number"), f64::from(now()));
     let (mut books, mut reader) = books(&place);

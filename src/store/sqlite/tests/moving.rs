@@ -1,6 +1,7 @@
 //! Reports of the past into the store and out of it.
 
 use super::*;
+use crate::error::Error;
 
 fn load(store: &FileStore, records: Vec<Record>, mark: Option<Mark>) -> Result<()> {
     let (send, answers) = mpsc::channel();
