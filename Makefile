@@ -81,11 +81,12 @@ policy:
 audit:
 	$(CARGO) deny --locked check advisories
 
-# Ours and the original in turn, then the report store; see tests/bench/bench --help, and store --help.
+# Ours and the original in turn, then the report stores; see the --help of each.
 bench: build check-tools
 	$(call packages,valgrind:valgrind)
 	tests/bench/bench
 	tests/bench/store
+	tests/bench/clickhouse
 
 # How long each fuzz target runs, and which do.
 FUZZ_SECONDS ?= 60

@@ -1,5 +1,6 @@
 -- wrk: posts reports of $LOGINS logins at random, one in ten of which failed, on kept connections, and
--- prints one line of JSON.
+-- prints one line of JSON. With $PAUSE, each connection waits so many milliseconds, on average, after an
+-- answer: that is no part of its latency.
 
 local logins = math.max(tonumber(os.getenv("LOGINS") or "0"), 1000000)
 local body = [[{"attrs": {}, "device_id": "\"name\" \"Mail\" \"version\" \"%d\" \"os\" \"iOS\"", "fail_type": "", ]] ..
@@ -28,6 +29,14 @@ function request()
     local success = math.random(10) > 1 and "true" or "false"
     return wrk.format(nil, nil, nil, body:format(n % 300, n, n % 4096, 20 + n % 12, math.floor(n / 65536) % 256,
         math.floor(n / 256) % 256, math.random(4), success, os.time()))
+end
+
+local pause = tonumber(os.getenv("PAUSE") or "0")
+
+if pause > 0 then
+    function delay()
+        return math.random(2 * pause)
+    end
 end
 
 dofile("done.lua")
