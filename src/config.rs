@@ -1,6 +1,7 @@
 //! What the configuration asks for, as plain data with its defaults. Lua fills it while the file
 //! runs; after that it is frozen and `daemon` starts what it describes.
 
+mod alert;
 mod store;
 
 use std::collections::BTreeSet;
@@ -14,13 +15,15 @@ use crate::net::tls::ServerTls;
 use crate::outbound::Tls;
 use crate::unix::{Account, GroupId, Identity};
 
+pub use alert::{Encryption, MailServer, MailSettings, Receiver, Severity, SinkSettings};
 pub use store::{ClickHouse, StorePlace, StoreSettings};
 
 /// The port of the console when `controlSocket` names none.
 pub const CONSOLE_PORT: u16 = 4004;
 
 /// The commands that are built in, which a custom endpoint can't replace.
-pub const BUILT_IN: &[&str] = &["report", "stats", "metrics", "livez", "readyz"];
+pub const BUILT_IN: &[&str] =
+    &["report", "stats", "metrics", "livez", "readyz", "alerts", "ackAlert", "closeAlert", "silence"];
 
 /// When a report is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +137,8 @@ pub struct Config {
     pub outbound: Tls,
     /// The report store; without it, nothing is stored.
     pub store: Option<StoreSettings>,
+    /// Who hears of alerts.
+    pub sinks: Vec<SinkSettings>,
     /// Who the daemon is to be instead of root.
     pub user: Option<Account>,
     pub group: Option<GroupId>,
@@ -180,6 +185,7 @@ impl Default for Config {
             webhooks: WebhookLimits::default(),
             outbound: Tls::default(),
             store: None,
+            sinks: Vec::new(),
             user: None,
             group: None,
         }

@@ -126,6 +126,9 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// Longer than any line of the log is kept back.
 const LAST_COMPLAINTS: Duration = Duration::from_secs(60);
 
+/// How long alerts may take to be delivered after that.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long webhooks may take to be delivered after the last report has run.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -240,10 +243,14 @@ impl Daemon {
         // Whoever has typed `shutdown()` hears that it was done.
         self.console.take().into_iter().for_each(|console| console.stop(Instant::now() + LAST_ANSWERS));
         // No more jobs come once the front has ended.
-        let webhooks = self.current.shared.webhooks.clone();
-        if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0) {
-            self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0);
+        let (webhooks, alerts) = (self.current.shared.webhooks.clone(), self.current.shared.alerts.clone());
+        if self.wait_until(deadline, |daemon| daemon.front.has_ended() && daemon.unfinished() == 0)
+            && self.wait_until(Instant::now() + DELIVERY_TIMEOUT, |_| webhooks.unfinished() == 0)
+        {
+            alerts.finish();
+            self.wait_until(Instant::now() + ALERT_TIMEOUT, |_| alerts.has_finished());
         }
+        alerts.close();
         // There is no later for what is kept back now.
         self.current.shared.watch(Instant::now() + LAST_COMPLAINTS);
         // What has not run by now does so at the next start.

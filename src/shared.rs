@@ -10,6 +10,7 @@ use std::time::Instant;
 use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
+use crate::alert::{Alerts, Sink};
 use crate::config::{BUILT_IN, Config};
 use crate::device::Devices;
 use crate::error::{Error, Result};
@@ -45,6 +46,8 @@ pub struct Shared {
     pub devices: Devices,
     /// The deliveries that wait and the threads that make them.
     pub webhooks: Arc<Webhooks>,
+    /// What people are to hear of.
+    pub alerts: Arc<Alerts>,
     /// Lines of the log that clients cause.
     pub complaints: Arc<Limit<Subject>>,
     hooks: RwLock<Hooks>,
@@ -72,10 +75,17 @@ impl Shared {
     /// What a configuration starts from.
     pub fn new(devices: Devices) -> Shared {
         let stats = Stats::new();
+        let alerts = Alerts::new(&stats);
+        Shared::with_alerts(devices, stats, alerts)
+    }
+
+    /// The same with alerts that somebody else hears of.
+    pub fn with_alerts(devices: Devices, stats: Stats, alerts: Alerts) -> Shared {
         let webhooks = Arc::new(Webhooks::new(&stats));
         Shared {
             stats: Arc::new(stats),
             webhooks,
+            alerts: Arc::new(alerts),
             devices,
             complaints: Arc::default(),
             geoip: Databases::default(),
@@ -100,6 +110,7 @@ impl Shared {
         Shared {
             stats: self.stats.clone(),
             webhooks: self.webhooks.clone(),
+            alerts: self.alerts.clone(),
             complaints: self.complaints.clone(),
             egress: Arc::new(self.egress.next()),
             exit: self.exit.clone(),
@@ -110,6 +121,7 @@ impl Shared {
     /// Logs what was kept back so as not to fill the log. Called about once a second.
     pub fn watch(&self, now: Instant) {
         self.webhooks.watch(now);
+        self.alerts.watch(now);
         self.complaints.flush(now);
     }
 
@@ -220,6 +232,22 @@ impl Shared {
         let client = Client::new(hooks.has_https().then_some(&config.outbound), limits.deliveries())?;
         hooks.set(Settings { client, timeout: limits.timeout });
         Ok(Dispatch { limits, shares: hooks.len() > 1 })
+    }
+
+    /// Who hears of alerts when a configuration that has run is put to use, whose webhooks are prepared.
+    pub fn prepare_sinks(&self, config: &Config) -> Result<Vec<Sink>> {
+        let find = |name: &str| self.hooks.read().find(name).cloned();
+        config.sinks.iter().map(|settings| Sink::make(settings, &config.outbound, find)).collect()
+    }
+
+    /// Removes every trace of a login from the report store and from the alerts.
+    pub fn forget(&self, login: &str) -> Result<u64> {
+        let store = self
+            .store()
+            .ok_or_else(|| Error::Refused("there is no newReportStore() in the configuration".into()))?;
+        // The store removes what is left of both in its files.
+        self.alerts.forget(login)?;
+        store.forget(login)
     }
 
     /// The report store that the configuration asks for is open. The first one counts.

@@ -110,6 +110,12 @@ pub fn survive_file_size_limit() -> Result<()> {
     on_signal(signal_hook::consts::SIGXFSZ, || {})
 }
 
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
 /// Starts a thread.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("thread"))

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use crate::alert::Sink;
 use crate::cli::Options;
 use crate::config::{Ack, Config};
 use crate::daemon::store;
@@ -22,7 +23,13 @@ pub struct Draft {
     shared: Arc<Shared>,
     script: Arc<Script>,
     state: State,
+    delivery: Delivery,
+}
+
+/// How webhooks and alerts are delivered, once that is in force.
+struct Delivery {
     dispatch: Dispatch,
+    sinks: Vec<Sink>,
 }
 
 impl Draft {
@@ -35,14 +42,15 @@ impl Draft {
         limit_memory(&state, &config, &script)?;
         warn(&config, &shared);
         store::check(&config, &shared)?;
-        let dispatch = prepare_webhooks(&config, &shared)?;
-        Ok(Draft { config, shared, script, state, dispatch })
+        let (dispatch, sinks) = prepare_delivery(&config, &shared)?;
+        Ok(Draft { config, shared, script, state, delivery: Delivery { dispatch, sinks } })
     }
 
-    /// Opens the report store, if the configuration asks for one.
+    /// Opens the report store, if the configuration asks for one, and the alerts that are in it.
     pub fn open_store(&self) -> Result<()> {
-        store::open(&self.config, &self.shared)?.into_iter().for_each(|store| self.shared.set_store(store));
-        Ok(())
+        let store = store::open(&self.config, &self.shared)?;
+        store.iter().for_each(|store| self.shared.set_store(store.clone()));
+        self.shared.alerts.open(store)
     }
 
     /// Goes on with the store of the configuration before, which must be the one that this one asks for.
@@ -54,10 +62,10 @@ impl Draft {
 
     /// Starts the Lua threads, each of which runs the configuration as well.
     pub fn staff(self, earlier: Vec<Weak<Pools>>) -> Result<Generation> {
-        let Draft { config, shared, script, state, dispatch } = self;
+        let Draft { config, shared, script, state, delivery } = self;
         let pools = Arc::new(start_pools(&config, &shared, &script, earlier)?);
         state.become_console()?;
-        Ok(Generation { config, shared, pools, state, dispatch: Some(dispatch) })
+        Ok(Generation { config, shared, pools, state, delivery: Some(delivery) })
     }
 }
 
@@ -68,14 +76,16 @@ pub struct Generation {
     pub pools: Arc<Pools>,
     /// What ran the configuration, now the console's.
     pub state: State,
-    /// How webhooks are delivered, until that is in force.
-    dispatch: Option<Dispatch>,
+    delivery: Option<Delivery>,
 }
 
 impl Generation {
-    /// Has webhooks delivered as this configuration asks for.
-    pub fn dispatch_webhooks(&mut self) {
-        self.dispatch.take().into_iter().for_each(|dispatch| self.shared.webhooks.configure(dispatch));
+    /// Has webhooks and alerts delivered as this configuration asks for.
+    pub fn deliver(&mut self) {
+        if let Some(Delivery { dispatch, sinks }) = self.delivery.take() {
+            self.shared.webhooks.configure(dispatch);
+            self.shared.alerts.configure(sinks);
+        }
     }
 
     /// Connections that may be open: what the configuration says, as far as the system lets us open
@@ -130,9 +140,11 @@ pub fn blame(script: Option<&Script>, e: &Error) -> Error {
     Error::Config(if message.contains(name) { message } else { format!("{name}: {message}") })
 }
 
-/// What delivers webhooks; its threads start with the first delivery.
-pub fn prepare_webhooks(config: &Config, shared: &Shared) -> Result<Dispatch> {
-    shared.prepare_webhooks(config).map_err(|e| Error::Config(e.to_string()))
+/// What delivers webhooks and alerts; nothing of it runs yet.
+pub fn prepare_delivery(config: &Config, shared: &Shared) -> Result<(Dispatch, Vec<Sink>)> {
+    let dispatch = shared.prepare_webhooks(config).map_err(|e| Error::Config(e.to_string()))?;
+    let sinks = shared.prepare_sinks(config).map_err(|e| Error::Config(e.to_string()))?;
+    Ok((dispatch, sinks))
 }
 
 /// How many times longer than a report a background function may take.

@@ -58,7 +58,7 @@ impl Daemon {
         next.announce(&listeners);
         self.front.change(listeners, next.site()?, &next.config, next.connections())?;
         // Nothing fails from here on.
-        next.dispatch_webhooks();
+        next.deliver();
         self.timer.change(&next.config.scheduled, next.pools.clone());
         self.change_console(&next, console);
         let old = mem::replace(&mut self.current, next);

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::console::{Listener, Server};
 use crate::daemon::Daemon;
 use crate::daemon::event::{executor, hear_signals};
-use crate::daemon::generation::{Draft, limit_memory, load_devices, prepare_webhooks, run_config};
+use crate::daemon::generation::{Draft, limit_memory, load_devices, prepare_delivery, run_config};
 use crate::daemon::learning::Learning;
 use crate::daemon::store;
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl Daemon {
         let console = console.map(|(listener, key)| Server::start(listener, key, execute.clone()));
         let console = console.transpose()?;
         current.announce(&listeners);
-        current.dispatch_webhooks();
+        current.deliver();
         let front = Front::start(listeners, current.site()?, &current.config, current.connections())?;
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());
@@ -96,7 +96,7 @@ pub fn check(options: &Options) -> Result<(Config, Arc<Shared>)> {
     let config = run_config(&shared, Role::Config, Some(&script))?.config();
     config.check()?;
     store::check(&config, &shared)?;
-    prepare_webhooks(&config, &shared)?;
+    prepare_delivery(&config, &shared)?;
     limit_memory(&run_config(&shared, Role::Worker, Some(&script))?, &config, &script)?;
     Ok((config, shared))
 }

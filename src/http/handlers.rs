@@ -18,6 +18,8 @@ use crate::worker::{Job, Outcome, Reply};
 /// A request that was let in.
 pub struct Call<'a> {
     pub site: &'a Site,
+    /// Empty for commands that need none.
+    pub query: &'a str,
     pub body: &'a [u8],
     /// What the sender calls this delivery of it.
     pub delivery: Option<Box<[u8]>>,
@@ -28,7 +30,7 @@ pub struct Call<'a> {
 /// What a command makes of a request.
 pub enum Reaction {
     Now(Answer),
-    /// A Lua thread has been asked; it sends the answer to the call's ticket.
+    /// Another thread has been asked; it sends the answer to the call's ticket.
     Later,
 }
 
@@ -143,7 +145,7 @@ fn answered(outcome: Outcome) -> Answer {
 
 /// What is wrong with a body. Where it is stands there for bad syntax only: a bad value is found
 /// by its name.
-fn reason(e: &serde_json::Error) -> String {
+pub fn reason(e: &serde_json::Error) -> String {
     let text = e.to_string();
     match text.rfind(" at line ") {
         Some(place) if e.is_data() => text[..place].to_owned(),

@@ -3,6 +3,7 @@
 //! are served, and none of them notices.
 
 mod accept;
+mod alerts;
 mod auth;
 mod client;
 mod connection;
@@ -11,6 +12,7 @@ mod intake;
 mod listener;
 #[cfg(test)]
 mod openapi;
+mod query;
 mod request;
 mod response;
 mod routes;

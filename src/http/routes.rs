@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tiny_http::Method;
 
+use crate::http::alerts;
 use crate::http::auth::CHALLENGE;
 use crate::http::handlers::{self, Call, Reaction};
 use crate::http::request::Head;
@@ -32,6 +33,8 @@ pub struct Route {
     pub is_short: bool,
     /// Whether `/command/NAME` and `/?command=NAME` are served.
     pub is_command: bool,
+    /// Whether the query says more than the command.
+    pub has_query: bool,
     pub access: Access,
     /// One sentence, the first of the command's entry in the manual page.
     #[cfg(test)]
@@ -46,6 +49,7 @@ pub static ROUTES: &[Route] = &[
         name: "report",
         is_short: false,
         is_command: true,
+        has_query: false,
         access: Access::Password,
         #[cfg(test)]
         help: "Take the report of a login.",
@@ -56,6 +60,7 @@ pub static ROUTES: &[Route] = &[
         name: "stats",
         is_short: false,
         is_command: true,
+        has_query: false,
         access: Access::Password,
         #[cfg(test)]
         help: "Tell what has been counted.",
@@ -66,6 +71,7 @@ pub static ROUTES: &[Route] = &[
         name: "metrics",
         is_short: true,
         is_command: false,
+        has_query: false,
         access: Access::Metrics,
         #[cfg(test)]
         help: "Give everything that is counted to Prometheus.",
@@ -76,6 +82,7 @@ pub static ROUTES: &[Route] = &[
         name: "livez",
         is_short: true,
         is_command: true,
+        has_query: false,
         access: Access::Open,
         #[cfg(test)]
         help: "Tell whether the daemon answers.",
@@ -86,18 +93,63 @@ pub static ROUTES: &[Route] = &[
         name: "readyz",
         is_short: true,
         is_command: true,
+        has_query: false,
         access: Access::Open,
         #[cfg(test)]
         help: "Tell whether the daemon can do its work.",
         run: handlers::readyz,
+    },
+    Route {
+        method: Method::Get,
+        name: "alerts",
+        is_short: false,
+        is_command: true,
+        has_query: true,
+        access: Access::Password,
+        #[cfg(test)]
+        help: "List alerts, the latest first.",
+        run: alerts::list,
+    },
+    Route {
+        method: Method::Post,
+        name: "ackAlert",
+        is_short: false,
+        is_command: true,
+        has_query: false,
+        access: Access::Password,
+        #[cfg(test)]
+        help: "Have an alert only counted until it is closed.",
+        run: alerts::acknowledge,
+    },
+    Route {
+        method: Method::Post,
+        name: "closeAlert",
+        is_short: false,
+        is_command: true,
+        has_query: false,
+        access: Access::Password,
+        #[cfg(test)]
+        help: "Close an alert, so that what comes then is another one.",
+        run: alerts::close,
+    },
+    Route {
+        method: Method::Post,
+        name: "silence",
+        is_short: false,
+        is_command: true,
+        has_query: false,
+        access: Access::Password,
+        #[cfg(test)]
+        help: "Let nobody hear of a rule, or of a key of it, for a time.",
+        run: alerts::silence,
     },
 ];
 
 /// What a request calls.
 #[derive(Clone)]
 pub enum Target {
-    /// An entry of [`ROUTES`].
-    BuiltIn(usize),
+    /// An entry of [`ROUTES`], with the query if it has one.
+    BuiltIn { index: usize, query: Box<str> },
     /// A custom endpoint.
     Endpoint(Arc<str>),
 }
@@ -106,14 +158,14 @@ impl Target {
     /// The one method that it may be called with.
     fn method(&self) -> &'static Method {
         match self {
-            Target::BuiltIn(index) => &ROUTES[*index].method,
+            Target::BuiltIn { index, .. } => &ROUTES[*index].method,
             Target::Endpoint(_) => &Method::Post,
         }
     }
 
     fn access(&self) -> Access {
         match self {
-            Target::BuiltIn(index) => ROUTES[*index].access,
+            Target::BuiltIn { index, .. } => ROUTES[*index].access,
             Target::Endpoint(_) => Access::Password,
         }
     }
@@ -147,8 +199,11 @@ pub fn not_found() -> Answer {
 
 /// What a path and its query name.
 fn find(shared: &Shared, path: &str, query: &str) -> Option<Target> {
-    let built_in =
-        |is_served: &dyn Fn(&Route) -> bool| ROUTES.iter().position(is_served).map(Target::BuiltIn);
+    let built_in = |is_served: &dyn Fn(&Route) -> bool| {
+        let index = ROUTES.iter().position(is_served)?;
+        let query = if ROUTES[index].has_query { query.into() } else { Box::default() };
+        Some(Target::BuiltIn { index, query })
+    };
     let name = match path.strip_prefix("/command/") {
         Some(name) => name,
         None if path == "/" => query.split('&').find_map(|pair| pair.strip_prefix("command="))?,
@@ -211,7 +266,7 @@ mod tests {
             ("*", "", ""),
         ] {
             let found = match find(&shared, path, query) {
-                Some(Target::BuiltIn(index)) => ROUTES[index].name.to_owned(),
+                Some(Target::BuiltIn { index, .. }) => ROUTES[index].name.to_owned(),
                 Some(Target::Endpoint(name)) => name.to_string(),
                 None => String::new(),
             };

@@ -81,9 +81,13 @@ impl Site {
         body: &[u8],
         ticket: &Ticket,
     ) -> Reaction {
-        let call = Call { site: self, body, delivery, ticket };
+        let query = match target {
+            Target::BuiltIn { query, .. } => query,
+            Target::Endpoint(_) => "",
+        };
+        let call = Call { site: self, query, body, delivery, ticket };
         match target {
-            Target::BuiltIn(index) => {
+            Target::BuiltIn { index, .. } => {
                 self.counters[*index].count();
                 (ROUTES[*index].run)(&call)
             }

@@ -2,6 +2,7 @@
 //! reports, custom endpoints or console commands. A state belongs to one thread; which thread runs
 //! what is up to `worker` and `daemon`.
 
+mod alert;
 mod api;
 mod argument;
 mod command;
@@ -11,6 +12,7 @@ mod exit;
 mod failure;
 mod fields;
 mod interrupt;
+mod json;
 mod listener;
 mod log;
 mod lookup;
@@ -43,6 +45,7 @@ pub use script::Script;
 
 /// Every table of functions.
 static TABLES: &[&[api::Func]] = &[
+    alert::FUNCS,
     config::FUNCS,
     console::FUNCS,
     listener::FUNCS,

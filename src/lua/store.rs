@@ -44,7 +44,7 @@ pub static FUNCS: &[Func] = &[
         |_lua, cx| Ok(lines(&there(&cx.shared)?.status()?))),
     func!(CONSOLE, forgetLogin(login: Login),
         "Remove every trace of a login from the report store.",
-        |_lua, cx| there(&cx.shared)?.forget(&login.0).map(|rows| format!("{rows} rows removed\n"))),
+        |_lua, cx| cx.shared.forget(&login.0).map(|rows| format!("{rows} rows removed\n"))),
     func!(CONSOLE, backupStore(path: String),
         "Write what the report store holds to a file.",
         |_lua, cx| there(&cx.shared)?.backup(Path::new(&path)).map(|()| begun(&path))),
@@ -165,7 +165,7 @@ impl ReportStore {
     }
 
     fn forget(&self, login: &str) -> Answer<u64> {
-        Answer::from(self.store().and_then(|store| store.forget(login)))
+        Answer::from(self.store().and_then(|_| self.shared.forget(login)))
     }
 
     fn ask<T>(&self, question: impl FnOnce(&mut dyn Reader) -> Result<T>) -> Answer<T> {

@@ -51,6 +51,11 @@ impl Tls {
         Ok(())
     }
 
+    /// The certificates to trust, if they are not the system's.
+    pub fn bundle(&self) -> Option<&[CertificateDer<'static>]> {
+        self.bundle.as_deref()
+    }
+
     /// Shows servers that ask for it the certificate in one PEM file, with the key in another.
     pub fn set_identity(&mut self, certificate: &Path, key: &Path) -> Result<()> {
         let identity = pem::certified_key(certificate, key)?;

@@ -112,6 +112,12 @@ metrics! {
         "Seconds that the store's commits took.";
     store_errors: IntCounter = "trackalert_store_errors_total" []
         "Failures of the store.";
+    alerts: IntCounterVec = "trackalert_alerts_total" ["rule", "severity", "outcome"]
+        "Alerts that were raised, by what became of them.";
+    alert_outbox: IntGaugeVec = "trackalert_alert_outbox" ["sink"]
+        "Alerts that wait to be delivered to a sink.";
+    alert_deliveries: IntCounterVec = "trackalert_alert_deliveries_total" ["sink", "status"]
+        "Attempts to deliver alerts to a sink, by outcome.";
     build_info: IntGaugeVec = "trackalert_build_info" ["version"]
         "The version, as a label of the number 1.";
 }
@@ -173,6 +179,9 @@ mod tests {
         metrics.custom.with_label_values(&["x"]).inc();
         metrics.background_skipped.with_label_values(&["x"]).inc();
         metrics.webhook_events.with_label_values(&["1", "http://example.com/", "ok"]).inc();
+        metrics.alerts.with_label_values(&["x", "high", "sent"]).inc();
+        metrics.alert_outbox.with_label_values(&["x"]).inc();
+        metrics.alert_deliveries.with_label_values(&["x", "ok"]).inc();
         let text = metrics.text();
         for (name, _, help) in TABLE {
             assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} in {text}");

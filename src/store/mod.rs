@@ -28,12 +28,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::query::{Memory, Reader};
 use crate::store::record::Record;
 
 pub use arrival::{Answer, Arrival, Fate};
-pub use bounded::{kept_login, kept_protocol};
+pub use bounded::{bounded, kept_login, kept_protocol};
 pub use clickhouse::{ClickHouseStore, Room, Settings as ClickHouseSettings};
 pub use egress::Egress;
 pub use enrich::Enrich;
@@ -81,6 +81,15 @@ pub trait Store: Send + Sync {
 /// Changes tables that are kept beside the reports: what the daemon must not forget, whoever keeps the
 /// reports themselves.
 pub type Aside = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
+/// The same tables without a store: in memory, until the end of the process.
+pub fn memory_aside() -> Result<Connection> {
+    let make = || {
+        let connection = Connection::open_in_memory()?;
+        connection.execute_batch(journal::ASIDE).map(|()| connection)
+    };
+    make().map_err(|e| Error::Store(e.to_string()))
+}
 
 /// A report that was accepted and has not run.
 pub struct Pending {

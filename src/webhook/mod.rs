@@ -21,10 +21,11 @@ use crate::config::WebhookLimits;
 use crate::outbound::Client;
 use crate::stats::Stats;
 use complaint::Complaints;
-use post::{Body, Delivery, Failure};
+use post::{Body, Delivery};
 use queue::{Limits, Queue};
 
 pub use hook::{Hook, Hooks, MAX_TIMEOUT};
+pub use post::Failure;
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -171,7 +172,7 @@ impl Webhooks {
         while let Some(delivery) = self.next() {
             let attempt = || delivery.post();
             let result = catch_unwind(AssertUnwindSafe(attempt));
-            let result = result.unwrap_or_else(|_| Err(Failure::Lasting("a fault of this program".into())));
+            let result = result.unwrap_or_else(|_| Err(Failure::NoRequest("a fault of this program".into())));
             self.finish(delivery, result);
         }
     }
@@ -211,12 +212,8 @@ impl Webhooks {
             }
             Err(failure) => {
                 hook.failures.inc();
-                let (cause, may_pass) = match failure {
-                    Failure::Passing(cause) => (cause, true),
-                    Failure::Lasting(cause) => (cause, false),
-                };
-                self.complaints.failed(&hook, &cause, Instant::now());
-                may_pass
+                self.complaints.failed(&hook, &failure.to_string(), Instant::now());
+                failure.may_pass()
             }
         };
         let mut state = self.state.lock();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -51,13 +52,31 @@ pub struct Delivery {
     pub failures: u32,
 }
 
-/// Why a delivery has failed.
+/// Why an attempt has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Another attempt may go better.
-    Passing(String),
-    /// No attempt can go better.
-    Lasting(String),
+    /// The receiver has answered with this status.
+    Status(u16),
+    /// It has not answered, for this reason.
+    NoAnswer(String),
+    /// There can be no request, for this reason.
+    NoRequest(String),
+}
+
+impl Failure {
+    /// Whether another attempt may go better.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Failure::NoRequest(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Status(status) => write!(f, "status {status}"),
+            Failure::NoAnswer(cause) | Failure::NoRequest(cause) => f.write_str(cause),
+        }
+    }
 }
 
 impl Delivery {
@@ -69,41 +88,53 @@ impl Delivery {
         Delivery { id: crypto::hash(unique.as_bytes()), hook, body, failures: 0 }
     }
 
-    /// Makes an attempt. Any status from 200 to 299 is success.
+    /// Makes an attempt.
     pub fn post(&self) -> Result<(), Failure> {
-        let hook = &self.hook;
-        let bytes = &self.body.bytes;
-        let body = if hook.is_kafka { wrap(bytes)? } else { Cow::from(bytes) };
-        let lasting = || Failure::Lasting("the request can't be made".into());
-        let Settings { client, timeout } = hook.settings.get().ok_or_else(lasting)?.as_ref();
-        let uri = hook.url.on(Utc::now().date_naive()).ok_or_else(lasting)?;
-        let mut request = Request::post(uri).body(&body[..]).map_err(|_| lasting())?;
+        self.hook.post(&self.id, &self.body.bytes)
+    }
+}
+
+impl Hook {
+    /// Makes one attempt to deliver `body`, and counts it; `id` is what the receiver knows the delivery by.
+    pub fn attempt(&self, id: &str, body: &[u8]) -> Result<(), Failure> {
+        let result = self.post(id, body);
+        if result.is_ok() {
+            self.successes.inc()
+        } else {
+            self.failures.inc()
+        }
+        result
+    }
+
+    /// Posts `body`. Any status from 200 to 299 is success.
+    fn post(&self, id: &str, body: &[u8]) -> Result<(), Failure> {
+        let body = if self.is_kafka { wrap(body)? } else { Cow::from(body) };
+        let no_request = || Failure::NoRequest("the request can't be made".into());
+        let Settings { client, timeout } = self.settings.get().ok_or_else(no_request)?.as_ref();
+        let uri = self.url.on(Utc::now().date_naive()).ok_or_else(no_request)?;
+        let mut request = Request::post(uri).body(&body[..]).map_err(|_| no_request())?;
         let headers = request.headers_mut();
-        headers.clone_from(&hook.headers);
+        headers.clone_from(&self.headers);
         let mut insert = |name, value: &str| -> Result<(), Failure> {
-            headers
-                .insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| lasting())?);
+            let value = HeaderValue::from_str(value).map_err(|_| no_request())?;
+            headers.insert(HeaderName::from_static(name), value);
             Ok(())
         };
-        insert("x-wforce-delivery", &self.id)?;
-        if let Some(secret) = &hook.secret {
+        insert("x-wforce-delivery", id)?;
+        if let Some(secret) = &self.secret {
             insert("x-wforce-signature", &crypto::sign(secret.expose_secret(), &body))?;
         }
-        let answer = client.send(&request, hook.timeout.unwrap_or(*timeout));
-        let answer = answer.map_err(|e| Failure::Passing(e.to_string()))?;
+        let answer = client.send(&request, self.timeout.unwrap_or(*timeout));
+        let answer = answer.map_err(|e| Failure::NoAnswer(e.to_string()))?;
         let status = answer.status();
         outbound::finish(answer);
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(Failure::Passing(format!("status {}", status.as_u16())))
-        }
+        if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
     }
 }
 
 /// A body as Kafka's REST proxy wants it: JSON that has no records becomes the value of one.
 fn wrap(body: &[u8]) -> Result<Cow<'_, [u8]>, Failure> {
-    let bad = |e: &dyn std::fmt::Display| Failure::Lasting(format!("not JSON, which kafka needs: {e}"));
+    let bad = |e: &dyn std::fmt::Display| Failure::NoRequest(format!("not JSON, which kafka needs: {e}"));
     let text = str::from_utf8(body).map_err(|e| bad(&e))?;
     let has_records = if text.trim_start().starts_with('{') {
         let members: HashMap<Cow<str>, IgnoredAny> = serde_json::from_str(text).map_err(|e| bad(&e))?;
@@ -135,7 +166,7 @@ mod tests {
             assert_eq!(wrap(body.as_bytes()).as_deref(), Ok(expected.as_bytes()), "{body}");
         }
         for body in [&b""[..], b"foo", b"{\"a\":", b"{} {}", b"\"\xff\"", b"{\"a\":\"\xff\"}"] {
-            let Err(Failure::Lasting(cause)) = wrap(body) else { panic!("{body:?}") };
+            let Err(Failure::NoRequest(cause)) = wrap(body) else { panic!("{body:?}") };
             assert!(cause.starts_with("not JSON, which kafka needs: "), "{cause}");
         }
     }

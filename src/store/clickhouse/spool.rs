@@ -14,14 +14,14 @@ use crate::store::clickhouse::row::Row;
 use crate::store::history::Mark;
 use crate::store::journal::file::{Form, StoreFile, give_back, overwrite};
 use crate::store::journal::writer::{Chores, Intake};
-use crate::store::journal::{ReportId, marks};
+use crate::store::journal::{ASIDE, ReportId, marks};
 use crate::store::query::Memory;
 use crate::store::record::Record;
 
 /// What says that a file is a spool ("TrSp"), and what makes its tables.
 pub const FORM: Form = Form {
     application: 0x5472_5370,
-    migrations: &[include_str!("spool.sql"), include_str!("../journal/egress.sql")],
+    migrations: &[include_str!("spool.sql"), ASIDE],
     what: "spool of a report store in ClickHouse",
 };
 

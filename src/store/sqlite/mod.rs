@@ -34,7 +34,7 @@ use crate::store::journal::file::{Form, StoreFile};
 use crate::store::journal::thread::Journal;
 use crate::store::journal::unfinished::Unfinished;
 use crate::store::journal::writer::Limits;
-use crate::store::journal::{kept, marks};
+use crate::store::journal::{ASIDE, kept, marks};
 use crate::store::query::Reader;
 use crate::store::record::{Record, seconds};
 use crate::store::{Aside, History, Mark, Pending, Status, Store};
@@ -49,9 +49,11 @@ pub use repair::repair;
 pub use upkeep::Retention;
 
 /// What says that a file is a store ("TrAl"), and what makes its tables.
-const FORM: Form = Form { application: 0x5472_416c, migrations: MIGRATIONS, what: "report store" };
-
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("../journal/egress.sql")];
+const FORM: Form = Form {
+    application: 0x5472_416c,
+    migrations: &[include_str!("schema.sql"), ASIDE],
+    what: "report store",
+};
 
 /// A store in a file.
 pub struct FileStore {

@@ -12,7 +12,7 @@ use crate::store::query::HOUR;
 use crate::store::sqlite::FORM;
 
 /// Tables whose rows have a number, and those whose rows belong to an hour.
-const NUMBERED: [&str; 5] = ["login", "client", "raw", "pending", "delivery"];
+const NUMBERED: [&str; 8] = ["login", "client", "raw", "pending", "delivery", "alert", "silence", "outbox"];
 const HOURLY: [&str; 3] = ["failures", "source", "platform"];
 
 /// Numbers of rows and hours are less.
@@ -62,6 +62,7 @@ pub fn save(damaged: &Path) -> crate::error::Result<(PathBuf, Vec<Saved>)> {
         for table in HOURLY {
             saved.push(table_of(&old, &step, table, "hour", HOUR.into())?);
         }
+        numbers(&old, &step)?;
         step.commit()?;
         Ok(saved)
     };
@@ -88,6 +89,21 @@ fn whole(old: &Connection, new: &Connection, table: &'static str) -> Result<Save
     Ok(Saved { table, rows: rows.len() as u64, gaps })
 }
 
+/// No row gets the number of one that is gone, as far as the old file can tell.
+fn numbers(old: &Connection, new: &Connection) -> Result<()> {
+    let read = || -> Result<Vec<(String, i64)>> {
+        let mut find = old.prepare("SELECT name, seq FROM sqlite_sequence")?;
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    for (name, last) in read().unwrap_or_default() {
+        let raise = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+        if new.execute(raise, (&name, last))? == 0 {
+            new.execute("INSERT INTO sqlite_sequence VALUES (?1, ?2)", (&name, last))?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies the rows of a table in the order of a column, whose values are multiples of `step`.
 fn table_of(
     old: &Connection,
@@ -97,9 +113,12 @@ fn table_of(
     step: i64,
 ) -> Result<Saved> {
     let mut saved = Saved { table, rows: 0, gaps: 0 };
-    let Ok(mut find) = old.prepare(&format!("SELECT * FROM {table} WHERE {column} >= ?1 ORDER BY {column}"))
-    else {
-        return Ok(Saved { gaps: 1, ..saved });
+    let find = format!("SELECT * FROM {table} WHERE {column} >= ?1 ORDER BY {column}");
+    let mut find = match old.prepare(&find) {
+        Ok(find) => find,
+        // An older version has none.
+        Err(e) if e.to_string().contains("no such table") => return Ok(saved),
+        Err(_) => return Ok(Saved { gaps: 1, ..saved }),
     };
     let at = find.column_index(column)?;
     let places = vec!["?"; find.column_count()].join(", ");
