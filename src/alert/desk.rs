@@ -7,6 +7,9 @@ use crate::alert::slot::State;
 use crate::alert::{Alerts, courier, outbox};
 use crate::error::{Error, Result};
 
+/// Bytes of a rule or a key that may be silenced; no alert has longer ones.
+const MOST_TEXT: usize = 1024;
+
 impl Alerts {
     /// The alerts that are asked for, the latest first.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Row>> {
@@ -28,7 +31,7 @@ impl Alerts {
     fn set_state(&self, id: i64, state: State) -> Result<()> {
         self.write()?;
         let row = self.pen.file()?.read(|file| rows::find(file, id))?;
-        let row = row.ok_or_else(|| Error::Refused(format!("no alert has the number {id}")))?;
+        let row = row.ok_or_else(|| Error::Unknown { what: "alert", name: id.to_string() })?;
         if row.state == State::Closed {
             return Err(Error::Refused(format!("alert {id} is closed")));
         }
@@ -38,6 +41,11 @@ impl Alerts {
     /// Lets nobody hear of a key of a rule, or of every one, until a time.
     pub fn silence(&self, silence: Silence) -> Result<()> {
         self.pen.file()?;
+        for (what, text) in [("rule", &silence.rule), ("key", &silence.key)] {
+            if text.len() > MOST_TEXT {
+                return Err(Error::Refused(format!("{what}: more than {MOST_TEXT} bytes")));
+            }
+        }
         if self.book.lock().silences.len() >= silence::MOST {
             return Err(Error::Refused(format!("there are {} silences already", silence::MOST)));
         }

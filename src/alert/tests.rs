@@ -51,7 +51,7 @@ fn operators_look_at_them_and_say_what_they_know() {
     alerts.acknowledge(rows[0].id).unwrap();
     assert_eq!(alerts.list(&all()).unwrap()[0].state.name(), "acknowledged");
     alerts.close_one(1).unwrap();
-    for (id, error) in [(1, "alert 1 is closed"), (9, "no alert has the number 9")] {
+    for (id, error) in [(1, "alert 1 is closed"), (9, "no alert named \"9\"")] {
         assert_eq!(alerts.acknowledge(id).unwrap_err().to_string(), error);
         assert_eq!(alerts.close_one(id).unwrap_err().to_string(), error);
     }

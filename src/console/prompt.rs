@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn the_last_name_of_a_line_is_completed() {
         for (text, start, expected) in [
-            ("showA", 0, vec!["showACL()"]),
-            ("print(showA", 6, vec!["showACL()"]),
+            ("showAC", 0, vec!["showACL()"]),
+            ("print(showAC", 6, vec!["showACL()"]),
             ("é addA", 3, vec!["addACL("]),
         ] {
             assert_eq!(candidates(text), (start, expected.into_iter().map(String::from).collect()), "{text}");

@@ -105,6 +105,7 @@ fn later(call: &Call, work: impl FnOnce(&Alerts) -> Result<Answer> + Send + 'sta
     call.site.shared.alerts.ask(Box::new(move |alerts| {
         ticket.answer(work(alerts).unwrap_or_else(|e| match e {
             Error::Store(_) => busy(Answer::failure(503, "the report store can't be used")),
+            Error::Unknown { .. } => Answer::failure(404, &e.to_string()),
             e => Answer::failure(400, &e.to_string()),
         }));
     }));

@@ -101,7 +101,10 @@ fn every_command_of_a_query_is_described_and_no_other() {
     let parameter = resolve(&document, &operations["post /"]["parameters"][0]);
     let is_told = |route: &&Route| route.is_command && route.method == Method::Post;
     let expected: Vec<&str> = ROUTES.iter().filter(is_told).map(|route| route.name).collect();
-    assert_eq!(parameter["example"].as_str().into_iter().collect::<Vec<_>>(), expected);
+    assert!(expected.iter().any(|name| parameter["example"].as_str() == Some(name)));
+    let text = parameter["description"].as_str().unwrap();
+    let named: Vec<&str> = expected.iter().copied().filter(|name| text.contains(name)).collect();
+    assert_eq!(named, expected, "{text}");
 }
 
 #[test]

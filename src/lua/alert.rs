@@ -37,7 +37,7 @@ pub static FUNCS: &[Func] = &[
         "Close an alert, so that what comes then is another one.",
         |_lua, cx| cx.shared.alerts.close_one(id as i64).map(|()| format!("alert {id} closed\n"))),
     func!(CONSOLE, silence(rule: String, key: String, duration: String),
-        "Let nobody hear of a key of a rule, or of \"*\" for every key, for a time.",
+        "Let nobody hear of a key of a rule for a time.",
         |_lua, cx| silence(&cx.shared, rule, key, &duration)),
     func!(CONSOLE, unsilence(rule: String, key: String),
         "End a silence.",

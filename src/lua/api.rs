@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn completion_closes_what_takes_no_arguments() {
-        assert_eq!(complete("showA"), ["showACL()"]);
+        assert_eq!(complete("showA"), ["showACL()", "showAlerts("]);
         assert_eq!(complete("addA"), ["addACL("]);
         assert!(complete("setNumWorkerThreads").is_empty(), "not on the console");
     }
