@@ -36,8 +36,14 @@ fmt:
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test:
+# Alerts by mail are given to a server from PyPI.
+SMTP_TOOLS := target/smtp
+
+test: $(SMTP_TOOLS)/bin/python
 	$(CARGO) test --locked
+
+$(SMTP_TOOLS)/bin/python: tests/smtp/requirements.txt
+	$(call pypi,$(SMTP_TOOLS))
 
 # Requests that are made of share/openapi.yaml, against API_PROGRAM on a port of its own, in half a
 # minute. API_EXAMPLES (a number) makes it longer, API_SEED (a number) makes other requests; API_TIMEOUT

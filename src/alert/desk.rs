@@ -7,7 +7,7 @@ use crate::alert::slot::State;
 use crate::alert::{Alerts, courier, outbox};
 use crate::error::{Error, Result};
 
-/// Bytes of a rule or a key that may be silenced; no alert has longer ones.
+/// Letters of a rule or a key that may be silenced; no alert has longer ones.
 const MOST_TEXT: usize = 1024;
 
 impl Alerts {
@@ -42,8 +42,8 @@ impl Alerts {
     pub fn silence(&self, silence: Silence) -> Result<()> {
         self.pen.file()?;
         for (what, text) in [("rule", &silence.rule), ("key", &silence.key)] {
-            if text.len() > MOST_TEXT {
-                return Err(Error::Refused(format!("{what}: more than {MOST_TEXT} bytes")));
+            if text.chars().count() > MOST_TEXT {
+                return Err(Error::Refused(format!("{what}: more than {MOST_TEXT} letters")));
             }
         }
         if self.book.lock().silences.len() >= silence::MOST {

@@ -91,11 +91,13 @@ impl Outcome {
 /// How long an alert is not sent again at first, unless it says so.
 pub const REALERT: Duration = Duration::from_secs(86_400);
 
+type Observer = Box<dyn Fn(&Alert) + Send + Sync>;
+
 /// Everything about alerts. It outlives a configuration; the sinks are those of the last one.
 pub struct Alerts {
     book: Mutex<Book>,
     /// Hears of alerts in the place of everybody else.
-    observer: Option<Box<dyn Fn(&Alert) + Send + Sync>>,
+    observer: Option<Observer>,
     tally: Tally,
     pen: Pen,
     sinks: RwLock<Vec<Arc<Sink>>>,

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::alert::{self, Alerts, Filter, Row, Silence};
@@ -59,7 +60,15 @@ fn filter(text: &str) -> std::result::Result<Filter, String> {
 
 #[derive(Deserialize)]
 struct Number {
+    #[serde(deserialize_with = "whole")]
     id: i64,
+}
+
+/// A whole number, which JSON may write with a fraction of zero.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let whole = || number.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64);
+    number.as_i64().or_else(whole).ok_or_else(|| D::Error::custom("id: not a whole number"))
 }
 
 /// Has an alert only counted.

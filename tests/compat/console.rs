@@ -19,7 +19,10 @@ const COMMANDS: &[(&str, &str)] = &[
         "showPerfStats()",
         "WTW_0_1=0\nWTW_1_10=0\nWTW_10_100=0\nWTW_100_1000=0\nWTW_Slow=0\nWTR_0_1=0\nWTR_1_10=0\nWTR_10_100=0\nWTR_100_1000=0\nWTR_Slow=0\n",
     ),
-    ("showCommandStats()", "custom=0\nlivez=0\nmetrics=0\nreadyz=0\nreport=0\nstats=0\n"),
+    (
+        "showCommandStats()",
+        "ackAlert=0\nalerts=0\ncloseAlert=0\ncustom=0\nlivez=0\nmetrics=0\nreadyz=0\nreport=0\nsilence=0\nstats=0\n",
+    ),
     ("showCustomStats()", "astat2=0\ncstat1=0\n"),
     ("showCustomEndpoints()", "Custom Endpoint                \ncustom                         \n"),
     ("reloadGeoIPDBs()", "reloadGeoIPDBs() successful\n"),

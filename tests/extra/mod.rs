@@ -1,5 +1,7 @@
 //! What only this program does.
 
+/// Alerts, from a policy to those who hear of them.
+mod alert;
 /// Lua that fails, panics or never returns.
 mod bad_lua;
 /// Reports under reloads, signals and clients that break off.

@@ -1,6 +1,8 @@
 //! Each fault done for real to the real program, and what holds then. The section WHAT IT SURVIVES of
 //! trackalert(1) names each of these tests.
 
+/// Receivers of alerts that are away, and a daemon that is killed before they have them.
+mod alerts;
 /// That section against these files, both ways.
 mod catalogue;
 /// The clock put forward and back, and a process that stands still.

@@ -7,6 +7,7 @@ pub mod console;
 pub mod hook;
 pub mod http;
 pub mod shell;
+pub mod smtp;
 pub mod store;
 pub mod terminal;
 pub mod tls;

@@ -1,6 +1,8 @@
 //! Alerts by mail: a text that people can read, with the same for programs beside it, given to a mail
 //! server over a connection of its own.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Transport;
@@ -132,16 +134,26 @@ fn concerns_message(code: Option<u16>) -> bool {
 
 /// What went wrong, with what the server said of it.
 fn cause(e: &SmtpError) -> String {
-    let mut text = e.to_string();
-    let mut source = std::error::Error::source(e);
+    let text = e.to_string();
+    let mut source = e.source();
     while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
+        if let Some(e) = inner.downcast_ref::<io::Error>() {
+            return io_cause(e);
         }
         source = inner.source();
     }
     text
+}
+
+/// The same in the words of this program.
+fn io_cause(e: &io::Error) -> String {
+    match e.kind() {
+        // A socket's time-out is either.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("no answer within {} s", TIMEOUT.as_secs())
+        }
+        _ => e.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    }
 }
 
 #[cfg(test)]

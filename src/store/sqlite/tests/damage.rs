@@ -53,3 +53,43 @@ fn what_can_be_read_of_a_damaged_file_is_saved() {
     reader.reports(&ReportQuery { whose, since: 0.0, success: None, limit: 10_000 }).unwrap();
     fill(&store, &[examination::report(&mut random, end, 14)]);
 }
+
+#[test]
+fn what_is_beside_the_reports_is_saved_and_its_numbers_go_on() {
+    let place = Place::new("aside");
+    let store = place.open();
+    let fill = |file: &Connection| {
+        file.execute_batch(
+            "INSERT INTO alert (rule, key, severity, summary, data, count, first, last, state, pause)
+            VALUES ('x', 'a', 'low', '', '{}', 1, 0, 0, 'open', 0), ('x', 'b', 'low', '', '{}', 1, 0, 0, 'open', 0);
+            DELETE FROM alert WHERE id = 2;
+            INSERT INTO silence (rule, key, until) VALUES ('x', '*', 5);
+            INSERT INTO outbox (sink, at, body) VALUES ('ops', 0, '{}')",
+        )
+    };
+    store.change_aside(Box::new(fill)).unwrap();
+    drop(store);
+    let path = place.0.join("reports.db");
+    let (repaired, saved) = save(&path).unwrap();
+    let rows = |table: &str| saved.iter().find(|saved| saved.table == table).map(|saved| saved.rows);
+    assert_eq!(["alert", "silence", "outbox"].map(rows), [Some(1); 3], "{saved:?}");
+    let file = Connection::open(repaired).unwrap();
+    let last: i64 =
+        file.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'alert'", [], |row| row.get(0)).unwrap();
+    assert_eq!(last, 2);
+}
+
+#[test]
+fn a_file_of_before_there_were_alerts_gets_their_tables_or_is_saved_without() {
+    const FIRST: Form = Form { migrations: &[include_str!("../schema.sql")], ..FORM };
+    let place = Place::new("earlier");
+    let path = place.0.join("reports.db");
+    drop(StoreFile::open(&path, &FIRST).unwrap());
+    let (repaired, saved) = save(&path).unwrap();
+    assert!(saved.iter().all(|saved| saved.gaps == 0), "{saved:?}");
+    std::fs::remove_file(repaired).unwrap();
+    let store = place.open();
+    let count =
+        |file: &Connection| file.query_row("SELECT count(*) FROM alert", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count(&store.read_aside().unwrap()).unwrap(), 0);
+}
