@@ -95,7 +95,11 @@ impl Round {
                 self.hand_over(&parcel, now, clock, deliver);
                 Step::More
             }
-            Ok(None) => Step::Wait(self.plan.next_due()),
+            Ok(None) => {
+                // Nothing else can be there.
+                self.waiting.set((self.plan.refused_count() + self.delivered.len()) as i64);
+                Step::Wait(self.plan.next_due())
+            }
             Err(e) => {
                 self.complain("alerts can't be read", &e.to_string());
                 Step::Wait(Some(now + LOOK))

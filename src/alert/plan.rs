@@ -48,6 +48,11 @@ impl Plan {
         self.due.first().map(|(due, _)| *due)
     }
 
+    /// Messages that were refused and are to be tried again.
+    pub fn refused_count(&self) -> usize {
+        self.refused.len()
+    }
+
     /// A message was delivered, or is not there any more.
     pub fn done(&mut self, id: i64) {
         (self.failures, self.rests_until) = (0, None);

@@ -1,6 +1,7 @@
 //! Alerts for programs: what there is, and what operators do with it. The thread of alerts answers, since
 //! a web thread does not wait for a disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -93,7 +94,7 @@ pub fn silence(call: &Call) -> Reaction {
     with_body(call, |alerts, Quiet { rule, key, duration }| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let duration = parse_duration(&duration).map_err(|e| Error::Refused(format!("duration: {e}")))?;
-        alerts.silence(Silence { rule, key, until: (now + duration).as_secs_f64() })
+        alerts.silence(Silence { rule, key, until: now.as_secs_f64() + duration.as_secs_f64() })
     })
 }
 
@@ -112,11 +113,15 @@ fn with_body<T: for<'de> Deserialize<'de> + Send + 'static>(
 fn later(call: &Call, work: impl FnOnce(&Alerts) -> Result<Answer> + Send + 'static) -> Reaction {
     let ticket = call.ticket.clone();
     call.site.shared.alerts.ask(Box::new(move |alerts| {
-        ticket.answer(work(alerts).unwrap_or_else(|e| match e {
-            Error::Store(_) => busy(Answer::failure(503, "the report store can't be used")),
-            Error::Unknown { .. } => Answer::failure(404, &e.to_string()),
-            e => Answer::failure(400, &e.to_string()),
-        }));
+        // Whoever waits is answered in any case, and the thread goes on.
+        let done = catch_unwind(AssertUnwindSafe(|| work(alerts)));
+        ticket.answer(match done {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Error::Store(_))) => busy(Answer::failure(503, "the report store can't be used")),
+            Ok(Err(e @ Error::Unknown { .. })) => Answer::failure(404, &e.to_string()),
+            Ok(Err(e)) => Answer::failure(400, &e.to_string()),
+            Err(_) => Answer::failure(500, "a fault of this program"),
+        });
     }));
     Reaction::Later
 }

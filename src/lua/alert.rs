@@ -199,7 +199,7 @@ fn silence(shared: &Shared, rule: String, key: String, duration: &str) -> Result
 /// The end of a time that begins now.
 fn until(duration: &str) -> Result<f64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok((now + parse_duration(duration)?).as_secs_f64())
+    Ok(now.as_secs_f64() + parse_duration(duration)?.as_secs_f64())
 }
 
 fn silences(shared: &Shared) -> String {

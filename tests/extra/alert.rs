@@ -121,6 +121,9 @@ fn operators_use_the_console_or_the_api() {
     assert!(site.execute("showSilences()").stdout.contains("seen"));
     assert_eq!(site.execute("unsilence('seen', '*')").stdout, "silence ended\n");
     assert!(site.execute("silence('seen', 'x', '0:30')").stdout.starts_with("silent until 20"));
+    let longest = json!({ "rule": "x", "key": "*", "duration": "5124095576030430" });
+    assert_eq!(post("silence", longest).0, 200, "for ever");
+    assert!(site.execute("silence('x', 'y', '5124095576030430')").stdout.starts_with("silent until "));
     for (command, body, status, reason) in [
         ("ackAlert", json!({ "id": 999 }), 404, "no alert named \\\"999\\\""),
         ("closeAlert", json!({ "id": joe }), 404, "no alert named"),
