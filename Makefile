@@ -23,9 +23,10 @@ all: build
 build: build-tools
 	$(CARGO) build --release --locked
 
-# In the foreground on 127.0.0.1:8084, with the configuration that is shipped.
+# In the foreground on 127.0.0.1:8084, with the configuration that is shipped and its memory in target/state.
 run: build-tools
-	$(CARGO) run --release --locked -- -s -C conf/trackalert.conf
+	mkdir -p target/state
+	STATE_DIRECTORY=$(CURDIR)/target/state $(CARGO) run --release --locked -- -s -C conf/trackalert.conf
 
 # Everything that must pass.
 check: check-tools fmt lint doc pages policy test api
@@ -93,6 +94,7 @@ bench: build check-tools
 	tests/bench/bench
 	tests/bench/store
 	tests/bench/clickhouse
+	tests/bench/policies
 
 # How long each fuzz target runs, and which do.
 FUZZ_SECONDS ?= 60
@@ -138,6 +140,8 @@ install: build
 	install -m 0644 share/openapi.yaml $(DATADIR)/openapi.yaml
 	install -m 0644 share/clickhouse/schema.sql $(DATADIR)/clickhouse.sql
 	cp -R share/daemontools $(DATADIR)/
+	install -d $(DATADIR)/policies
+	install -m 0644 share/policies/*.lua $(DATADIR)/policies/
 	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
 	    share/trackalert.service > $(UNITDIR)/trackalert.service
 	install -m 0644 share/trackalert.sysusers $(USERDIR)/trackalert.conf

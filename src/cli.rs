@@ -59,6 +59,10 @@ pub static OPTIONS: &[Opt] = &[
     flag("t", "check-config", "Run the configuration without starting anything."),
     long("import", "FILE", "Fill the report store with the reports of a file."),
     long("export", "FILE", "Write the reports of the report store to a file."),
+    long("replay", "FILE", "Run the policies over the reports of a file, and say what they would raise."),
+    long("replay-store", "DAYS", "Do the same with the last days of the report store."),
+    long("policies", "SET", "Run the policies of a set in a replay, whatever the configuration says."),
+    flag("", "json", "Print each alert of a replay as a line of JSON."),
     long("repair-store", "FILE", "Save what can be saved of a damaged report store."),
     flag("V", "version", "Print the version."),
     flag("h", "help", "Describe the options."),
@@ -75,6 +79,8 @@ pub enum Action {
     Import(Options, Stream),
     /// Write what the report store holds.
     Export(Options, Stream),
+    /// Run the policies over reports of the past.
+    Replay(Options, Replay),
     /// Save what can be saved of a damaged report store.
     Repair(PathBuf),
     /// Be the console of a running daemon.
@@ -83,6 +89,23 @@ pub enum Action {
     Execute(Options, String),
     /// Run the daemon.
     Serve(Options),
+}
+
+/// What is replayed, and how that is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    pub from: Past,
+    /// A set of policies to use beside what the configuration says.
+    pub policies: Option<String>,
+    pub is_json: bool,
+}
+
+/// Reports of the past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Past {
+    File(Stream),
+    /// So many days of the report store.
+    Store(u32),
 }
 
 /// What is read or written.
@@ -157,6 +180,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
     if let Some(file) = found.opt_str("export") {
         return Ok(Action::Export(options, stream("export", &file)?));
     }
+    let replay = Replay {
+        from: match (found.opt_str("replay"), found.opt_str("replay-store")) {
+            (Some(file), _) => Past::File(stream("replay", &file)?),
+            (None, days) => Past::Store(days.map_or(Ok(0), |days| self::days(&days))?),
+        },
+        policies: found.opt_str("policies"),
+        is_json: found.opt_present("json"),
+    };
+    if replay.from != Past::Store(0) {
+        return Ok(Action::Replay(options, replay));
+    }
+    if let Some(option) = ["policies", "json"].into_iter().find(|name| found.opt_present(name)) {
+        return Err(Error::Usage(format!("--{option} is for --replay and --replay-store")));
+    }
     if let Some(file) = found.opt_str("repair-store") {
         return Ok(Action::Repair(file.into()));
     }
@@ -168,7 +205,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action> {
 }
 
 /// Options that say all of what is to be done.
-const ALONE: &[&str] = &["check-config", "import", "export", "repair-store"];
+const ALONE: &[&str] = &["check-config", "import", "export", "replay", "replay-store", "repair-store"];
 
 /// The configuration: `-C FILE`, `-c FILE`, `-cFILE` and `--client FILE` all name it.
 fn config(found: &Matches) -> Result<Option<PathBuf>> {
@@ -216,6 +253,11 @@ fn absolute(option: &str, file: &str) -> Result<PathBuf> {
 
 fn stream(option: &str, file: &str) -> Result<Stream> {
     if file == "-" { Ok(Stream::Standard) } else { absolute(option, file).map(Stream::File) }
+}
+
+fn days(text: &str) -> Result<u32> {
+    let days = text.parse().ok().filter(|days| *days > 0);
+    days.ok_or_else(|| Error::Usage(format!("--replay-store: {text}: number of days expected")))
 }
 
 fn level(text: &str) -> Result<u8> {

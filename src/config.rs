@@ -2,9 +2,10 @@
 //! runs; after that it is frozen and `daemon` starts what it describes.
 
 mod alert;
+mod policy;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::outbound::Tls;
 use crate::unix::{Account, GroupId, Identity};
 
 pub use alert::{Encryption, MailServer, MailSettings, Receiver, Severity, SinkSettings};
+pub use policy::PolicyMode;
 pub use store::{ClickHouse, StorePlace, StoreSettings};
 
 /// The port of the console when `controlSocket` names none.
@@ -139,6 +141,8 @@ pub struct Config {
     pub store: Option<StoreSettings>,
     /// Who hears of alerts.
     pub sinks: Vec<SinkSettings>,
+    /// The policies that are used, by name.
+    pub policies: BTreeMap<String, PolicyMode>,
     /// Who the daemon is to be instead of root.
     pub user: Option<Account>,
     pub group: Option<GroupId>,
@@ -186,6 +190,7 @@ impl Default for Config {
             outbound: Tls::default(),
             store: None,
             sinks: Vec::new(),
+            policies: BTreeMap::new(),
             user: None,
             group: None,
         }
@@ -201,6 +206,11 @@ impl Config {
     /// What only shows when the whole file has run.
     pub fn check(&self) -> Result<()> {
         self.identity()?;
+        if let Some((name, _)) = self.policies.first_key_value().filter(|_| self.store.is_none()) {
+            return Err(Error::Config(format!(
+                "usePolicy(name, options): {name}: no newReportStore() in the configuration"
+            )));
+        }
         let unknown = self.scheduled.iter().find(|scheduled| !self.background.contains(&scheduled.name));
         let Some(Scheduled { name, when, place }) = unknown else { return Ok(()) };
         let function = match when {

@@ -6,6 +6,7 @@ mod event;
 mod generation;
 mod learning;
 mod reload;
+mod replay;
 mod start;
 mod store;
 mod transfer;
@@ -32,6 +33,7 @@ pub use client::connect;
 use event::Event;
 use generation::Generation;
 use learning::Learning;
+pub use replay::replay;
 pub use transfer::{export, import};
 
 /// Everything that runs.

@@ -4,8 +4,8 @@
 //! The modules form rows; each uses those of the rows below alone, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! lib > daemon > http, schedule, console, transfer > worker > lua > shared > alert > store, webhook
-//!     > login, device, config, geoip, stats > outbound > net, cron, cli, logger, reply, unix > error
+//! lib > daemon > http, schedule, console, transfer > worker > lua > shared > alert, episode > store, webhook
+//!     > login, device, config, geoip, stats > outbound > net, clock, cron, cli, logger, reply, unix > error
 //! ```
 //!
 //! The life of a report: `http::accept` takes the connection and checks the ACL · a web thread
@@ -13,8 +13,12 @@
 //! (`http::connection`) until a head (`http::request`) and its body are whole · `http::routes` finds
 //! the command and checks the password · `http::handlers` makes a `login::LoginTuple` of the JSON
 //! and puts it in the queue of the report pool (`worker`) · the web thread answers `{"status":"ok"}`
-//! · a report thread parses what the client said of itself (`device`) and calls the function of the
-//! policy in its own Lua state (`lua`).
+//! · a report thread parses what the client said of itself (`device`), shows the report to the policies
+//! and calls the function of the configuration in its own Lua state (`lua`).
+//!
+//! With a report store (`store`) the report is written first, and answered when that is on disk. Policies ask
+//! the store, open episodes (`episode`) and raise alerts (`alert`), which decides who hears of them, and when.
+//! `transfer` moves reports of the past into a store, out of it, and past the policies.
 //!
 //! The main thread (`daemon`) runs the configuration first, which fills `config::Config`, starts
 //! what that asks for, and then hears signals and console commands. What threads share while running
@@ -23,11 +27,13 @@
 
 mod alert;
 mod cli;
+mod clock;
 mod config;
 mod console;
 mod cron;
 mod daemon;
 mod device;
+mod episode;
 mod error;
 mod geoip;
 mod http;
@@ -85,6 +91,7 @@ fn run(action: Action) -> Result<()> {
         Action::Check(options) => daemon::check(&options),
         Action::Import(options, from) => daemon::import(&options, &from),
         Action::Export(options, to) => daemon::export(&options, &to),
+        Action::Replay(options, replay) => daemon::replay(&options, &replay),
         Action::Repair(file) => print(&store::repair(&file)?),
         Action::Console(options) => daemon::connect(&options, &mut io::stdout())?.run(),
         Action::Execute(options, command) => daemon::connect(&options, &mut io::stderr())?.execute(&command),

@@ -34,7 +34,18 @@ fn plain(line: &str) -> String {
 
 /// Fails, naming what is missing, stale or different, unless the page has just these entries.
 pub fn check(page: &str, macro_name: &str, table: impl Iterator<Item = (String, String)>) {
+    check_but(page, macro_name, table, &[]);
+}
+
+/// The same for a page that has other entries, too.
+pub fn check_but(
+    page: &str,
+    macro_name: &str,
+    table: impl Iterator<Item = (String, String)>,
+    others: &[String],
+) {
     let mut found = entries(page, macro_name);
+    found.retain(|heading, _| !others.contains(heading));
     let mut wrong = Vec::new();
     for (heading, sentence) in table {
         match found.remove(&heading) {
@@ -45,6 +56,14 @@ pub fn check(page: &str, macro_name: &str, table: impl Iterator<Item = (String, 
     }
     wrong.extend(found.into_keys().map(|heading| format!(".It {heading}\n  is of nothing in the program")));
     assert!(wrong.is_empty(), "{page}:\n{}", wrong.join("\n"));
+}
+
+/// The first line that is displayed in an entry, if it is a table; or nothing.
+pub fn example_after(page: &str, heading: &str) -> String {
+    let text = read(page);
+    let entry = text.split(".It ").find(|entry| entry.lines().next() == Some(heading)).unwrap_or_default();
+    let line = entry.lines().find_map(|line| line.strip_prefix(".Dl ")).unwrap_or_default();
+    if line.starts_with('{') { line.to_owned() } else { String::new() }
 }
 
 /// The first literal display of a page's section EXAMPLES.

@@ -1,7 +1,7 @@
 //! What threads share while running, and nothing else. What is decided before the start is in
 //! `Config`; each lock here is held for one line.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,8 +11,10 @@ use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
 use crate::alert::{Alerts, Sink};
-use crate::config::{BUILT_IN, Config};
+use crate::clock::Clock;
+use crate::config::{BUILT_IN, Config, PolicyMode};
 use crate::device::Devices;
+use crate::episode::Episodes;
 use crate::error::{Error, Result};
 use crate::geoip::Databases;
 use crate::logger::Limit;
@@ -48,6 +50,10 @@ pub struct Shared {
     pub webhooks: Arc<Webhooks>,
     /// What people are to hear of.
     pub alerts: Arc<Alerts>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// The attacks of the last days.
+    pub episodes: Arc<Episodes>,
     /// Lines of the log that clients cause.
     pub complaints: Arc<Limit<Subject>>,
     hooks: RwLock<Hooks>,
@@ -56,6 +62,9 @@ pub struct Shared {
     metrics_open: AtomicBool,
     endpoints: RwLock<BTreeMap<String, Arc<Counter>>>,
     custom_stats: RwLock<BTreeSet<String>>,
+    policies: RwLock<BTreeMap<String, PolicyMode>>,
+    /// Groups of policies that rest, and until when.
+    pauses: RwLock<HashMap<String, f64>>,
     commands: RwLock<Vec<Arc<str>>>,
     command_count: AtomicUsize,
     noticed: Mutex<HashSet<&'static str>>,
@@ -87,6 +96,8 @@ impl Shared {
             webhooks,
             alerts: Arc::new(alerts),
             devices,
+            clock: Arc::default(),
+            episodes: Arc::default(),
             complaints: Arc::default(),
             geoip: Databases::default(),
             egress: Arc::default(),
@@ -96,6 +107,8 @@ impl Shared {
             metrics_open: AtomicBool::new(false),
             endpoints: RwLock::new(BTreeMap::new()),
             custom_stats: RwLock::default(),
+            policies: RwLock::default(),
+            pauses: RwLock::default(),
             commands: RwLock::new(Vec::new()),
             command_count: AtomicUsize::new(0),
             noticed: Mutex::new(HashSet::new()),
@@ -111,6 +124,8 @@ impl Shared {
             stats: self.stats.clone(),
             webhooks: self.webhooks.clone(),
             alerts: self.alerts.clone(),
+            clock: self.clock.clone(),
+            episodes: self.episodes.clone(),
             complaints: self.complaints.clone(),
             egress: Arc::new(self.egress.next()),
             exit: self.exit.clone(),
@@ -185,8 +200,30 @@ impl Shared {
         let endpoints = self.endpoints.read();
         let is_command = |name: &str| BUILT_IN.contains(&name) || endpoints.contains_key(name);
         self.stats.retain(|name| custom.contains(name), is_command);
+        let policies = self.policies.read();
+        self.stats.policies.retain(|name| policies.contains_key(name), &self.stats.metrics);
         let hooks = self.hooks.read();
         self.stats.metrics.retain_webhooks(|id, url| hooks.has_counter(id, url));
+    }
+
+    /// Declares a policy, or changes how it is used.
+    pub fn add_policy(&self, name: &str, mode: PolicyMode) {
+        self.policies.write().insert(name.to_owned(), mode);
+    }
+
+    /// The policies, by name.
+    pub fn policies(&self) -> BTreeMap<String, PolicyMode> {
+        self.policies.read().clone()
+    }
+
+    /// Lets the policies of a group rest until a time.
+    pub fn pause(&self, group: &str, until: f64) {
+        self.pauses.write().insert(group.to_owned(), until);
+    }
+
+    /// Whether the policies of a group rest at a time.
+    pub fn is_paused(&self, group: Option<&str>, t: f64) -> bool {
+        group.is_some_and(|group| self.pauses.read().get(group).is_some_and(|until| t < *until))
     }
 
     /// Declares a custom endpoint.

@@ -6,11 +6,11 @@ use std::path::Path;
 /// Bottom first. A module may use those of the rows above its own in this list.
 const ROWS: &[&[&str]] = &[
     &["error", "manual"],
-    &["net", "cron", "cli", "logger", "reply", "unix"],
+    &["net", "clock", "cron", "cli", "logger", "reply", "unix"],
     &["outbound"],
     &["login", "device", "config", "geoip", "stats"],
     &["store", "webhook"],
-    &["alert"],
+    &["alert", "episode"],
     &["shared"],
     &["lua"],
     &["worker"],

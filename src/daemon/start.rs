@@ -54,9 +54,9 @@ impl Daemon {
         let timer = Timer::start(current.shared.stats.clone())?;
         timer.change(&current.config.scheduled, current.pools.clone());
         let mut learning = None;
-        if let Some(store) = current.shared.store() {
-            learning = Some(Learning::start(store.clone(), current.shared.egress.clone())?);
-            store::run_pending(store, current.shared.clone(), current.pools.clone())?;
+        if let Some(intake) = store::intake(&current.config, &current.shared)? {
+            learning = Some(Learning::start(intake.store.clone(), current.shared.egress.clone())?);
+            store::run_pending(intake, current.shared.clone(), current.pools.clone())?;
         }
         Ok(Daemon {
             options: options.clone(),

@@ -13,7 +13,7 @@ use crate::logger::notice;
 use crate::login::LoginTuple;
 use crate::shared::Shared;
 use crate::store::{
-    ClickHouseSettings, ClickHouseStore, Enrich, FileStore, Limits, Pending, Retention, Room, Store,
+    ClickHouseSettings, ClickHouseStore, Enrich, FileStore, Known, Limits, Pending, Retention, Room, Store,
 };
 use crate::unix;
 use crate::worker::{Job, Pools, Reply};
@@ -28,11 +28,12 @@ const LOOK: Duration = Duration::from_millis(10);
 /// After a failure, how long until they are read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens the store that a configuration asks for, and takes over what it has learned.
+/// Opens the store that a configuration asks for, and takes over what was learned and noticed before.
 pub fn open(config: &Config, shared: &Shared) -> Result<Option<Arc<dyn Store>>> {
     let Some(settings) = &config.store else { return Ok(None) };
     let store = open_file_or_server(settings, config, shared)?;
     shared.egress.load(&*store)?;
+    shared.episodes.load(&*store)?;
     Ok(Some(store))
 }
 
@@ -89,7 +90,8 @@ pub fn intake(config: &Config, shared: &Shared) -> Result<Option<Intake>> {
 }
 
 /// Has the reports run that were accepted and had not run when the process ended.
-pub fn run_pending(store: Arc<dyn Store>, shared: Arc<Shared>, pools: Arc<Pools>) -> Result<()> {
+pub fn run_pending(intake: Intake, shared: Arc<Shared>, pools: Arc<Pools>) -> Result<()> {
+    let Intake { store, enrich, .. } = intake;
     let first = store.pending(0, 1)?;
     if first.is_empty() {
         return Ok(());
@@ -112,7 +114,7 @@ pub fn run_pending(store: Arc<dyn Store>, shared: Arc<Shared>, pools: Arc<Pools>
             };
             for report in reports {
                 (after, count) = (report.id, count + 1);
-                run(report, &store, &shared, &pools);
+                run(report, &store, &enrich, &shared, &pools);
             }
         }
         notice!("{count} reports run that had not when the process ended");
@@ -120,7 +122,7 @@ pub fn run_pending(store: Arc<dyn Store>, shared: Arc<Shared>, pools: Arc<Pools>
     .map(drop)
 }
 
-fn run(report: Pending, store: &Arc<dyn Store>, shared: &Shared, pools: &Pools) {
+fn run(report: Pending, store: &Arc<dyn Store>, enrich: &Enrich, shared: &Shared, pools: &Pools) {
     let Pending { id, body, before } = report;
     let mut login = match LoginTuple::from_json(&body, SystemTime::now()) {
         Ok(login) => login,
@@ -137,8 +139,9 @@ fn run(report: Pending, store: &Arc<dyn Store>, shared: &Shared, pools: &Pools) 
             Err(_) => thread::sleep(LOOK),
         }
     };
+    let known = Some(Known { record: Arc::new(enrich.record(&login)), before });
     let store = store.clone();
     let reply = Reply::new(move |_| store.has_run(id));
-    let job = Job::Report { login: Arc::new(login), before, reply: Some(reply) };
+    let job = Job::Report { login: Arc::new(login), known, reply: Some(reply) };
     pools.report.push_reserved(slot, job);
 }

@@ -61,7 +61,7 @@ pub fn export(options: &Options, to: &Stream) -> Result<()> {
 
 /// Opens the store as whoever the daemon runs as, so that it can open it later. What that one may not read
 /// or write is open by now.
-fn open(options: &Options, config: &Config, shared: &Shared) -> Result<Arc<dyn Store>> {
+pub fn open(options: &Options, config: &Config, shared: &Shared) -> Result<Arc<dyn Store>> {
     if let Some(identity) = config.identity()? {
         let home = start::home(options).ok_or_else(start::no_config)?;
         start::give_up_root(&identity, &home)?;
@@ -69,12 +69,12 @@ fn open(options: &Options, config: &Config, shared: &Shared) -> Result<Arc<dyn S
     store::open(config, shared)?.ok_or_else(no_store)
 }
 
-fn no_store() -> Error {
+pub fn no_store() -> Error {
     Error::Config("no newReportStore() in the configuration".into())
 }
 
 /// What a signal to stop sets. A second one ends the process, which costs what is not stored yet.
-fn hear_stop() -> Result<Arc<AtomicBool>> {
+pub fn hear_stop() -> Result<Arc<AtomicBool>> {
     let (stop, requests) = (Arc::<AtomicBool>::default(), unix::requests()?);
     let set = stop.clone();
     let run = move || {

@@ -3,6 +3,7 @@
 //! `lua/lookup.rs`.
 
 mod database;
+mod distance;
 mod place;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use parking_lot::RwLock;
 use crate::error::{Error, Result};
 
 pub use database::{City, Database, Whole};
+pub use distance::distance_km;
 
 /// The folders where packages and geoipupdate(1) put databases.
 const FOLDERS: [&str; 3] = ["/usr/share/GeoIP", "/var/lib/GeoIP", "/usr/local/share/GeoIP"];

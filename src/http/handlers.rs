@@ -45,7 +45,7 @@ pub fn report(call: &Call) -> Reaction {
     }
     let login = Arc::new(login);
     let is_later = call.site.ack == Ack::Done;
-    let job = || Job::Report { login, before: None, reply: is_later.then(|| reply(call.ticket, reported)) };
+    let job = || Job::Report { login, known: None, reply: is_later.then(|| reply(call.ticket, reported)) };
     let stats = &call.site.shared.stats;
     if call.site.pools.report.push(job).is_err() {
         stats.metrics.rejected.inc();

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::http::handlers::{Call, Reaction, busy, reported};
 use crate::http::response::Answer;
 use crate::login::LoginTuple;
-use crate::store::{self, Arrival, Enrich, Fate, Store};
+use crate::store::{self, Arrival, Enrich, Fate, Known, Store};
 use crate::worker::{Job, Reply};
 
 /// The way into the store.
@@ -29,16 +29,16 @@ impl Intake {
             return Reaction::Now(busy(Answer::failure(503, "report queue is full")));
         };
         login.parse_device(|protocol, text| site.shared.devices.parse(protocol, text));
-        let record = self.enrich.record(&login);
+        let record = Arc::new(self.enrich.record(&login));
         let login = Arc::new(login);
         // Who waits for the store, and who for the report function as well.
         let waits = self.is_durable || site.ack == Ack::Done;
         let (is_durable, is_done) = (self.is_durable, site.ack == Ack::Done);
         let (store, shared, pools) = (self.store.clone(), site.shared.clone(), site.pools.clone());
-        let (ticket, plain) = (call.ticket.clone(), login.clone());
+        let (ticket, plain) = (call.ticket.clone(), (login.clone(), record.clone()));
         let answer = move |fate: Result<Fate, Error>| {
-            let (login, before, id) = match fate {
-                Ok(Fate::Stored(stored)) => (stored.login, stored.before, Some(stored.id)),
+            let (login, known, id) = match fate {
+                Ok(Fate::Stored(stored)) => (stored.login, stored.known, Some(stored.id)),
                 // It has been answered before, or will be.
                 Ok(Fate::Known) if waits => return ticket.answer(Answer::OK),
                 Ok(Fate::Known) => return,
@@ -46,7 +46,7 @@ impl Intake {
                     return ticket.answer(busy(Answer::failure(503, "the report store can't be written")));
                 }
                 // It runs without history.
-                Err(_) => (plain, None, None),
+                Err(_) => (plain.0, Known { record: plain.1, before: None }, None),
             };
             shared.stats.count_report();
             let done = is_done.then(|| ticket.clone());
@@ -56,7 +56,7 @@ impl Intake {
                     ticket.answer(reported(outcome));
                 }
             });
-            pools.report.push_reserved(slot, Job::Report { login, before, reply: Some(reply) });
+            pools.report.push_reserved(slot, Job::Report { login, known: Some(known), reply: Some(reply) });
             if is_durable && !is_done {
                 ticket.answer(Answer::OK);
             }

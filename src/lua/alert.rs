@@ -11,11 +11,12 @@ use crate::config::{Config, MailServer, MailSettings, Receiver, Severity, SinkSe
 use crate::cron::parse_duration;
 use crate::device::cut;
 use crate::error::{Error, Result};
-use crate::lua::api::{CONSOLE, Context, FILE, Func, Phase, Role, func};
+use crate::lua::api::{CONSOLE, Context, FILE, Func, Phase, Role, func, prelude};
 use crate::lua::argument::Argument;
 use crate::lua::json;
 use crate::lua::objects::ComboAddress;
 use crate::lua::options::Options;
+use crate::lua::policy::Running;
 use crate::shared::Shared;
 use crate::store::{bounded, kept_login};
 
@@ -73,14 +74,28 @@ impl<'lua> Argument<'lua> for Place {
 
 /// Raises an alert, unless the state is only reading the file: each state does. What became of it.
 fn raise(lua: &Lua, cx: &Context, options: &Options) -> Result<Option<&'static str>> {
-    let alert = read(lua, options, cx.session.now())?;
-    let is_call = cx.phase.get() == Phase::Call;
-    Ok(is_call.then(|| cx.shared.alerts.raise(alert).name()))
+    let policy = cx.stage.running();
+    let mut alert = read(lua, options, policy.as_ref(), cx.session.now())?;
+    if cx.phase.get() != Phase::Call {
+        return Ok(None);
+    }
+    alert.is_dry = policy.as_ref().is_some_and(|policy| policy.is_dry);
+    let rule = alert.rule.clone();
+    let outcome = cx.shared.alerts.raise(alert);
+    if let Some(policy) = policy {
+        policy.count(outcome);
+        prelude(lua, "signal")?.call::<_, ()>((rule, options.table()))?;
+    }
+    Ok(Some(outcome.name()))
 }
 
-fn read(lua: &Lua, options: &Options, t: f64) -> Result<Alert> {
+/// An alert as a policy describes it, whose rule has the name of the policy if it says no other.
+fn read(lua: &Lua, options: &Options, policy: Option<&Running>, t: f64) -> Result<Alert> {
     options.allow(&["rule", "key", "severity", "login", "ip", "summary", "data", "realert"])?;
-    let rule: String = options.get("rule")?;
+    let rule = match policy {
+        Some(policy) => options.get::<Option<String>>("rule")?.unwrap_or_else(|| policy.name.to_string()),
+        None => options.get("rule")?,
+    };
     if rule.is_empty() || rule.len() > RULE {
         return Err(Error::Refused(format!("rule: 1 to {RULE} bytes expected, got {}", rule.len())));
     }

@@ -10,6 +10,7 @@ use rlua::{Function, Lua, MultiValue, RegistryKey, Table, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::lua::policy::{Policy, Stage};
 use crate::lua::store::Session;
 use crate::shared::Shared;
 
@@ -64,6 +65,10 @@ pub struct Context {
     pub exit: Cell<Option<(u8, String)>>,
     /// What the state asks the report store with.
     pub session: Rc<Session>,
+    /// The policy that runs.
+    pub stage: Rc<Stage>,
+    /// The policies that it uses, in their order.
+    pub policies: RefCell<Vec<Policy>>,
 }
 
 /// A function that Lua can call.

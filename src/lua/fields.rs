@@ -7,10 +7,11 @@ use std::ffi::c_int;
 use std::ptr;
 
 use rlua::ffi;
-use rlua::{Function, LightUserData, Lua, lua_State};
+use rlua::{Function, LightUserData, Lua, Table, lua_State};
 
 use crate::error::Result;
 use crate::login::{Attributes, LoginTuple, Value};
+use crate::store::record::Record;
 
 /// The function that takes a [`pointer()`] to a [`LoginTuple`] and returns its fields but the address:
 /// `t`, `login`, `pwhash`, `success`, `policy_reject`, `tls`, `protocol`, `device_id`, `session_id`,
@@ -24,6 +25,30 @@ pub fn of_login(lua: &Lua) -> Result<Function<'_>> {
 pub fn of_attributes(lua: &Lua) -> Result<Function<'_>> {
     // SAFETY: it keeps to Lua's rules for a C function, and to those of `push_attributes`.
     Ok(unsafe { lua.create_c_function(push_attributes)? })
+}
+
+/// What the store has made of a report, as further fields of its LoginTuple. What is not known is left out.
+pub fn place<'lua>(lua: &'lua Lua, record: &Record) -> Result<Table<'lua>> {
+    let place = &record.place;
+    let table = lua.create_table_with_capacity(0, 8)?;
+    let text = |name: &str, text: &str| if text.is_empty() { Ok(()) } else { table.raw_set(name, text) };
+    text("country", &place.country)?;
+    text("region", &place.region)?;
+    text("device", &record.device)?;
+    if let Some(net) = record.net {
+        table.raw_set("net", net.to_string())?;
+    }
+    if let Some((lat, lon)) = place.coordinates {
+        table.raw_set("lat", lat)?;
+        table.raw_set("lon", lon)?;
+    }
+    if place.radius > 0 {
+        table.raw_set("radius", place.radius)?;
+    }
+    if place.asn > 0 {
+        table.raw_set("asn", place.asn)?;
+    }
+    Ok(table)
 }
 
 /// A value as the functions above take it. Whoever passes it on keeps `value` until the call ends.

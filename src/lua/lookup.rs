@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rlua::{IntoLua, Lua, UserData, UserDataFields, Value};
 
-use crate::geoip::{City, Database, Standard, Whole};
+use crate::geoip::{City, Database, Standard, Whole, distance_km};
 use crate::lua::api::{ANYWHERE, CONSOLE, Context, FILE, Func, func};
 use crate::lua::method::{Method, add_methods, method};
 use crate::lua::objects::ComboAddress;
@@ -18,6 +18,9 @@ pub static FUNCS: &[Func] = &[
     func!(ANYWHERE, getGeoIP2DB(name: String),
         "Give the database that newGeoIP2DB has opened.",
         |_lua, cx| Ok(named(cx, &name))),
+    func!(ANYWHERE, distance(lat1: f64, lon1: f64, lat2: f64, lon2: f64),
+        "The kilometres between two points on Earth.",
+        |_lua, _cx| Ok(distance_km((lat1, lon1), (lat2, lon2)))),
     func!(FILE, initGeoIPDB(),
         "Open the country database where packages put it (deprecated).",
         |_lua, cx| cx.shared.geoip.open_standard(Standard::Country)),

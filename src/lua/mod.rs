@@ -19,6 +19,7 @@ mod lookup;
 mod method;
 mod objects;
 mod options;
+mod policy;
 mod schedule;
 mod script;
 mod store;
@@ -35,12 +36,13 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::login::{Attributes, LoginTuple};
 use crate::shared::Shared;
-use crate::store::query::Memory;
+use crate::store::Known;
 
 use api::Phase;
 pub use api::{Role, complete, is_for_console_only, takes_secret};
 pub use failure::Failure;
 pub use interrupt::{hurry, install as install_interrupt};
+pub use policy::SCHEDULED;
 pub use script::Script;
 
 /// Every table of functions.
@@ -52,6 +54,7 @@ static TABLES: &[&[api::Func]] = &[
     log::FUNCS,
     lookup::FUNCS,
     objects::FUNCS,
+    policy::FUNCS,
     schedule::FUNCS,
     store::FUNCS,
     webhook::FUNCS,
@@ -88,6 +91,7 @@ impl State {
 
     fn make(shared: Arc<Shared>, role: Role) -> Result<State> {
         let context = Rc::new(api::Context {
+            session: Rc::new(store::Session::new(shared.clock.clone())),
             shared,
             role: Cell::new(role),
             phase: Cell::new(Phase::File),
@@ -96,7 +100,8 @@ impl State {
             answered: RefCell::new(String::new()),
             stops: Cell::new(false),
             exit: Cell::new(None),
-            session: Rc::default(),
+            stage: Rc::default(),
+            policies: RefCell::default(),
         });
         let lua = new_lua();
         // A policy gets it with `require "ffi"`, as in LuaJIT itself and the original.
@@ -152,6 +157,22 @@ impl State {
         interrupt::was_exhausted() || is_over() && (self.lua.gc_collect().is_err() || is_over())
     }
 
+    /// Runs a further line of the configuration.
+    pub fn add(&self, line: &str) -> Result<()> {
+        self.context.phase.set(Phase::File);
+        let result = self.lua.load(line).set_name("=command line").exec();
+        self.context.phase.set(Phase::Call);
+        Ok(result?)
+    }
+
+    /// Shows a report of the past to the policies, and calls nothing else.
+    pub fn replay(&self, login: &LoginTuple, known: &Known) -> Result<()> {
+        self.context.session.begin(login.t, known.before.clone());
+        let result = self.tuple(login, known).and_then(|tuple| self.judge(&tuple, known));
+        self.context.session.end();
+        result
+    }
+
     /// What the configuration asked for.
     pub fn config(&self) -> Config {
         self.context.config.borrow().clone()
@@ -162,23 +183,43 @@ impl State {
         self.context.stops.get()
     }
 
-    /// Calls the report function, if there is one; after `deadline` it may be interrupted. `before` is
-    /// what was known of the login before this report, if there is a store.
-    pub fn report(
-        &self,
-        login: &LoginTuple,
-        before: Option<Arc<dyn Memory>>,
-        deadline: Instant,
-    ) -> Result<()> {
-        if !self.context.config.borrow().has_report {
+    /// Runs the policies and calls the report function, if there is one; after `deadline` they may be
+    /// interrupted. `known` is what the store knows of the report, if there is a store.
+    pub fn report(&self, login: &LoginTuple, known: Option<&Known>, deadline: Instant) -> Result<()> {
+        let has_report = self.context.config.borrow().has_report;
+        if !has_report && self.context.policies.borrow().is_empty() {
             return Ok(());
         }
         let _running = self.interruptible.run(&self.lua, deadline);
-        let function: Function = self.lua.registry_value(&self.report)?;
-        self.context.session.begin(login.t, before);
-        let result = function.call((fields::pointer(login), objects::ComboAddress(login.remote)));
+        self.context.session.begin(login.t, known.and_then(|known| known.before.clone()));
+        let result = match known {
+            Some(known) => self.report_known(login, known, has_report),
+            None => self.report_plain(login),
+        };
         self.context.session.end();
-        Ok(result?)
+        result
+    }
+
+    fn report_plain(&self, login: &LoginTuple) -> Result<()> {
+        let function: Function = self.lua.registry_value(&self.report)?;
+        Ok(function.call((fields::pointer(login), objects::ComboAddress(login.remote)))?)
+    }
+
+    /// The same with a LoginTuple that says where it is from, and what policies make of it.
+    fn report_known(&self, login: &LoginTuple, known: &Known, has_report: bool) -> Result<()> {
+        let tuple = self.tuple(login, known)?;
+        self.judge(&tuple, known)?;
+        if !has_report {
+            return Ok(());
+        }
+        Ok(api::prelude(&self.lua, "run")?.call(tuple)?)
+    }
+
+    /// A report as Lua has it, with what the store has made of it.
+    fn tuple(&self, login: &LoginTuple, known: &Known) -> Result<Table<'_>> {
+        let place = fields::place(&self.lua, &known.record)?;
+        let remote = objects::ComboAddress(login.remote);
+        Ok(api::prelude(&self.lua, "login_at")?.call((fields::pointer(login), remote, place))?)
     }
 
     /// Calls the function of a custom endpoint; after `deadline` it may be interrupted.
@@ -203,9 +244,17 @@ impl State {
         Ok((success, answer))
     }
 
+    /// Runs the policy of a background function at the time that the clock was set to.
+    pub fn run_policy_now(&self, name: &str) -> Result<()> {
+        self.run_scheduled(name).map(drop)
+    }
+
     /// Calls a background function; after `deadline` it may be interrupted.
     pub fn background(&self, name: &str, deadline: Instant) -> Result<()> {
         let _running = self.interruptible.run(&self.lua, deadline);
+        if self.run_scheduled(name)? {
+            return Ok(());
+        }
         let function: Function = self.lua.registry_value(&self.background)?;
         Ok(function.call(name)?)
     }

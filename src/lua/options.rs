@@ -25,6 +25,11 @@ impl<'lua> Argument<'lua> for Options<'lua> {
 }
 
 impl<'lua> Options<'lua> {
+    /// The table itself.
+    pub fn table(&self) -> Table<'lua> {
+        self.table.clone()
+    }
+
     /// Refuses keys that are not among these.
     pub fn allow(&self, known: &[&str]) -> Result<()> {
         for pair in self.table.clone().pairs::<Value, Value>() {

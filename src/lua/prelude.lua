@@ -1,7 +1,7 @@
 -- What is said better in Lua than in Rust. It runs first in every state, keeps the functions it
 -- needs in locals (a policy may replace the globals) and returns its own to lua/mod.rs.
 
-local error, type = error, type
+local error, pairs, type = error, pairs, type
 local collectgarbage, getmetatable, newproxy = collectgarbage, getmetatable, newproxy
 local prelude = {}
 
@@ -98,11 +98,10 @@ function prelude.use_fields(of_login, of_attributes)
 end
 
 -- One table constructor makes the LoginTuple: its keys are interned once, its size is known.
-function prelude.report(pointer, remote)
-    nested = 0
+local function login_tuple(pointer, remote)
     local t, login, pwhash, success, policy_reject, tls, protocol, device_id, session_id, fail_type,
         attrs, attrs_mv, device_attrs = fields_of_login(pointer)
-    report({
+    return {
         t = t,
         remote = remote,
         login = login,
@@ -117,11 +116,41 @@ function prelude.report(pointer, remote)
         attrs = attrs,
         attrs_mv = attrs_mv,
         device_attrs = device_attrs,
-    })
+    }
 end
 
 -- Machine code would have to leave and come back for the program's function, for one table.
-jit.off(prelude.report)
+jit.off(login_tuple)
+
+function prelude.report(pointer, remote)
+    nested = 0
+    report(login_tuple(pointer, remote))
+end
+
+local signals
+
+-- The same with what the store has made of it, and a place for what policies raise.
+function prelude.login_at(pointer, remote, place)
+    local lt = login_tuple(pointer, remote)
+    for name, value in pairs(place) do
+        lt[name] = value
+    end
+    signals = {}
+    lt.signals = signals
+    return lt
+end
+
+-- A policy has raised an alert.
+function prelude.signal(rule, alert)
+    if signals then
+        signals[rule] = alert
+    end
+end
+
+function prelude.run(lt)
+    nested = 0
+    report(lt)
+end
 
 function prelude.endpoint(name, pointer)
     nested = 0

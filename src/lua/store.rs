@@ -13,19 +13,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat};
-use rlua::{UserData, UserDataFields};
+use rlua::{IntoLua, Lua, Table, UserData, UserDataFields};
 
+use crate::episode::Episode;
 use crate::error::{Error, Result};
 use crate::lua::api::{ANYWHERE, CONSOLE, Context, FILE, Func, func};
 use crate::lua::method::{Method, add_methods, method};
 use crate::lua::options::Options;
+use crate::lua::policy::Stage;
 use crate::shared::Shared;
-use crate::store::query::{Dimension, PlatformCounts, Profile, Reader, TopRow, Value};
+use crate::stats::MINUTES;
+use crate::store::query::{Dimension, PlatformCounts, Profile, Reader, Source, TopRow, Value};
 use crate::store::record::{Record, Seconds};
 use crate::store::{Status, Store};
 
-use answer::{Answer, Failures, Seen};
-use question::{Failing, Login, Named, Nets, Whence};
+use answer::{Answer, Attack, Failures, Fed, Seen};
+pub use question::Nets;
+use question::{Failing, Login, Named, Whence};
 pub use session::Session;
 
 #[rustfmt::skip] // A function has three lines: what it is called with, its help, what it does.
@@ -55,6 +59,7 @@ pub static FUNCS: &[Func] = &[
 pub struct ReportStore {
     shared: Arc<Shared>,
     session: Rc<Session>,
+    stage: Rc<Stage>,
 }
 
 /// The methods of a ReportStore.
@@ -93,6 +98,21 @@ pub static REPORT_STORE: &[Method<ReportStore>] = &[
     method!(isShared(source: Whence),
         "Whether many logins come from an address, or from all of a network.",
         |this| Ok(this.shared.egress.has(source.0))),
+    method!(familiarPlace(report: Table),
+        "Whether a login came from the place of a report on several days before.",
+        |this| this.familiar_place(&report)),
+    method!(episode(address: Option<Whence>, net: Option<Whence>),
+        "The attack of an address or else of its network, or nil.",
+        |this| Ok(this.episode(address, net))),
+    method!(openEpisode(source: Whence),
+        "Open an episode, an attack that goes on until its source is silent for a day.",
+        |this| this.open_episode(source.0)),
+    method!(isAttacking(net: Whence),
+        "Whether an attack goes on from a network or an address in it.",
+        |this| Ok(this.is_attacking(net.0))),
+    method!(feed(minutes: usize),
+        "How many reports came in the last minutes.",
+        |this| this.feed(minutes)),
     method!(forget(login: Login),
         "Remove every trace of a login.",
         |this| Ok(this.forget(&login.0))),
@@ -168,6 +188,67 @@ impl ReportStore {
         Answer::from(self.store().and_then(|_| self.shared.forget(login)))
     }
 
+    /// Its network, or its autonomous system in its country. Shared egress is nobody's place.
+    fn familiar_place(&self, report: &Table) -> Result<Answer<bool>> {
+        let text = |name: &str| -> Result<Option<Named>> {
+            Ok(report.get::<_, Option<String>>(name)?.map(Named::Text))
+        };
+        let login = report.get::<_, String>("login")?;
+        let mut answer = Answer::of(false);
+        for dimensions in [&[Dimension::Net][..], &[Dimension::Country, Dimension::Asn]] {
+            answer = Answer::of(true);
+            for dimension in dimensions {
+                answer = match text(dimension.name())? {
+                    Some(value) => answer.and(self.familiar(&login, *dimension, &value)?),
+                    None => Answer::of(false),
+                };
+            }
+            if !answer.is(&false) {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn episode(&self, address: Option<Whence>, net: Option<Whence>) -> Option<Attack> {
+        let ip = address.and_then(|Whence(source)| match source {
+            Source::Ip(ip) => Some(ip),
+            Source::Net(_) => None,
+        });
+        let net = net.and_then(|Whence(source)| match source {
+            Source::Ip(_) => None,
+            Source::Net(net) => Some(net),
+        });
+        let now = self.session.now();
+        self.shared.episodes.find(ip, net, now).map(|episode| Attack { episode, now })
+    }
+
+    fn open_episode(&self, source: Source) -> Result<(Attack, bool)> {
+        let now = self.session.now();
+        let policy = self.stage.running().ok_or_else(|| Error::Refused("only policies do so".into()))?;
+        let store = self.shared.store();
+        let (episode, is_new) = self.shared.episodes.open(store.as_deref(), source, &policy.name, now);
+        if is_new {
+            self.stage.opened(episode.clone());
+        }
+        Ok((Attack { episode, now }, is_new))
+    }
+
+    fn is_attacking(&self, source: Source) -> bool {
+        let net = match source {
+            Source::Ip(ip) => ip.into(),
+            Source::Net(net) => net,
+        };
+        self.shared.episodes.is_open_within(net, self.session.now())
+    }
+
+    fn feed(&self, minutes: usize) -> Result<Fed> {
+        let minutes = u32::try_from(minutes).ok().filter(|minutes| (1..=MINUTES).contains(minutes));
+        let minutes =
+            minutes.ok_or_else(|| Error::Refused(format!("minutes: from 1 to {MINUTES} expected")))?;
+        Ok(Fed(self.shared.stats.pulse.last(self.session.now(), minutes)))
+    }
+
     fn ask<T>(&self, question: impl FnOnce(&mut dyn Reader) -> Result<T>) -> Answer<T> {
         Answer::from(self.store().and_then(|store| self.session.ask(&*store, question)))
     }
@@ -183,11 +264,20 @@ impl UserData for ReportStore {
     }
 }
 
+/// An episode as policies have it.
+pub fn episode_table<'lua>(lua: &'lua Lua, episode: &Episode, now: f64) -> rlua::Result<rlua::Value<'lua>> {
+    Attack { episode: episode.clone(), now }.into_lua(lua)
+}
+
 /// The store, if the configuration asks for one. It does so in the first state alone; others are made when
 /// the store is open.
 fn find(cx: &Context) -> Option<ReportStore> {
     let is_there = cx.config.borrow().store.is_some() || cx.shared.store().is_some();
-    is_there.then(|| ReportStore { shared: cx.shared.clone(), session: cx.session.clone() })
+    is_there.then(|| ReportStore {
+        shared: cx.shared.clone(),
+        session: cx.session.clone(),
+        stage: cx.stage.clone(),
+    })
 }
 
 /// The store, for the console.

@@ -2,7 +2,9 @@
 //! a report is an atomic addition.
 
 mod latency;
+mod policy;
 mod prometheus;
+mod pulse;
 mod window;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,8 @@ use crate::stats::latency::Latency;
 use crate::stats::prometheus::Metrics;
 use crate::stats::window::Window;
 
+pub use policy::{PolicyCounter, PolicyCounters};
+pub use pulse::{Feed, MINUTES, Pulse};
 pub use window::{SLOT, SPAN};
 
 /// Custom counters that may be declared: each is a time series for whoever reads the metrics.
@@ -48,6 +52,9 @@ pub struct Stats {
     pub wait: Latency,
     /// How long jobs ran.
     pub run: Latency,
+    /// What came in the last minutes.
+    pub pulse: Pulse,
+    pub policies: PolicyCounters,
     started: Instant,
     reports: AtomicU64,
     commands: RwLock<BTreeMap<String, Arc<Counter>>>,
@@ -61,6 +68,8 @@ impl Stats {
             wait: Latency::new("WTW", metrics.queue_duration.clone()),
             run: Latency::new("WTR", metrics.response_duration.clone()),
             metrics,
+            pulse: Pulse::default(),
+            policies: PolicyCounters::default(),
             started: Instant::now(),
             reports: AtomicU64::new(0),
             commands: RwLock::default(),

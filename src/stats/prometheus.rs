@@ -4,7 +4,7 @@
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use prometheus::{TextEncoder, proto::MetricFamily};
 
@@ -43,6 +43,15 @@ impl Kind for Histogram {
     fn make(name: &str, _: &[&str], help: &str) -> prometheus::Result<Self> {
         let bounds = BOUNDS.iter().map(|bound| bound.as_secs_f64()).collect();
         Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds))
+    }
+}
+
+/// How long policies run: most of them some microseconds.
+const POLICY_BOUNDS: [f64; 6] = [0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0];
+
+impl Kind for HistogramVec {
+    fn make(name: &str, labels: &[&str], help: &str) -> prometheus::Result<Self> {
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(POLICY_BOUNDS.into()), labels)
     }
 }
 
@@ -118,6 +127,10 @@ metrics! {
         "Alerts that wait to be delivered to a sink.";
     alert_deliveries: IntCounterVec = "trackalert_alert_deliveries_total" ["sink", "status"]
         "Attempts to deliver alerts to a sink, by outcome.";
+    policy_seconds: HistogramVec = "trackalert_policy_seconds" ["policy"]
+        "Seconds that each policy ran, for a report or on schedule.";
+    policy_errors: IntCounterVec = "trackalert_policy_errors_total" ["policy"]
+        "Failures of each policy.";
     build_info: IntGaugeVec = "trackalert_build_info" ["version"]
         "The version, as a label of the number 1.";
 }
@@ -179,6 +192,8 @@ mod tests {
         metrics.custom.with_label_values(&["x"]).inc();
         metrics.background_skipped.with_label_values(&["x"]).inc();
         metrics.webhook_events.with_label_values(&["1", "http://example.com/", "ok"]).inc();
+        metrics.policy_seconds.with_label_values(&["x"]).observe(1.0);
+        metrics.policy_errors.with_label_values(&["x"]).inc();
         metrics.alerts.with_label_values(&["x", "high", "sent"]).inc();
         metrics.alert_outbox.with_label_values(&["x"]).inc();
         metrics.alert_deliveries.with_label_values(&["x", "ok"]).inc();

@@ -10,7 +10,7 @@ use crate::store::record::Record;
 
 /// A report that comes in.
 pub struct Arrival {
-    pub record: Record,
+    pub record: Arc<Record>,
     pub login: Arc<LoginTuple>,
     /// As it came, so that it can be run again after a crash.
     pub body: Vec<u8>,
@@ -40,8 +40,15 @@ pub enum Fate {
 /// A report that is in the store, until it has run.
 pub struct Ticket {
     pub login: Arc<LoginTuple>,
-    /// What was known of its login before, if the store knows that without being asked.
-    pub before: Option<Arc<dyn Memory>>,
+    pub known: Known,
     /// Its number.
     pub id: i64,
+}
+
+/// What is known of a report before the policies see it.
+#[derive(Clone)]
+pub struct Known {
+    pub record: Arc<Record>,
+    /// What was known of its login before, if the store knows that without being asked.
+    pub before: Option<Arc<dyn Memory>>,
 }

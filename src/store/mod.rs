@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::store::query::{Memory, Reader};
 use crate::store::record::Record;
 
-pub use arrival::{Answer, Arrival, Fate};
+pub use arrival::{Answer, Arrival, Fate, Known};
 pub use bounded::{bounded, kept_login, kept_protocol};
 pub use clickhouse::{ClickHouseStore, Room, Settings as ClickHouseSettings};
 pub use egress::Egress;

@@ -331,6 +331,16 @@ impl fmt::Display for Source {
     }
 }
 
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let net = || text.parse().map(Source::Net);
+        let source = text.parse().map(Source::Ip).or_else(|_| net());
+        source.map_err(|_| Error::Bad { what: "an IP address or a network", value: text.into() })
+    }
+}
+
 impl TopQuery {
     /// Of logins, there are no counts of successes by the hour.
     pub fn check(&self) -> Result<()> {

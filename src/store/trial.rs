@@ -47,7 +47,7 @@ pub fn now() -> Seconds {
 pub fn push(store: &dyn Store, record: Record, delivery: Option<&str>) -> Receiver<Result<Fate>> {
     let (send, answers) = mpsc::channel();
     store.push(Arrival {
-        record,
+        record: Arc::new(record),
         login: Arc::default(),
         body: b"{}".to_vec(),
         delivery: delivery.map(|delivery| delivery.as_bytes().into()),

@@ -6,17 +6,16 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::device::Devices;
 use crate::error::{Error, Result};
-use crate::login::LoginTuple;
-use crate::store::line::Kept;
 use crate::store::query::DAY;
 use crate::store::record::Record;
 use crate::store::{Egress, Enrich, History, Store};
 use crate::transfer::input::{Found, Input, Place};
 use crate::transfer::progress::Progress;
+use crate::transfer::reading::{Line, Reading};
 
 /// Reports that are stored together.
 const ROWS: usize = 5000;
@@ -47,13 +46,6 @@ pub struct Tally {
     pub skipped: u64,
     /// Can't be read, or have no usable time.
     pub bad: u64,
-}
-
-/// What a line is.
-enum Line {
-    Report(Box<Record>),
-    Other,
-    Bad(String),
 }
 
 /// One import under way.
@@ -98,14 +90,15 @@ impl Import<'_> {
     }
 
     fn read(&self, run: &mut Run) -> Result<()> {
-        let mut line = Vec::new();
+        let (mut line, reading) =
+            (Vec::new(), Reading { enrich: self.enrich, devices: self.devices, origin: None });
         while !self.stop.load(Ordering::Relaxed) {
             let found = run.input.next(&mut line)?;
             match found {
                 Found::End => return self.finish(run),
                 Found::TooLong => run.complain("too long"),
-                Found::Line | Found::Unfinished => match self.line_in_time(run, &line)? {
-                    Line::Report(record) => run.records.push(*record),
+                Found::Line | Found::Unfinished => match self.line_in_time(run, &reading, &line)? {
+                    Line::Report(report) => run.records.push(report.record),
                     Line::Other => run.tally.skipped += 1,
                     Line::Bad(why) if found == Found::Unfinished => {
                         run.complain(&format!("not finished: {why}"));
@@ -127,14 +120,15 @@ impl Import<'_> {
     }
 
     /// What a line is by what was known when it was written.
-    fn line_in_time(&self, run: &mut Run, line: &[u8]) -> Result<Line> {
-        let read = self.line(line);
-        let day = if let Line::Report(record) = &read { record.seconds() / DAY } else { return Ok(read) };
+    fn line_in_time(&self, run: &mut Run, reading: &Reading, line: &[u8]) -> Result<Line> {
+        let read = reading.line(line);
+        let day =
+            if let Line::Report(report) = &read { report.record.seconds() / DAY } else { return Ok(read) };
         if !run.begins(day) {
             return Ok(read);
         }
         self.learn(run, day)?;
-        Ok(self.line(line))
+        Ok(reading.line(line))
     }
 
     /// Before a day, learns from the week before it.
@@ -152,31 +146,6 @@ impl Import<'_> {
             run.progress.say(&text);
         }
         Ok(())
-    }
-
-    fn line(&self, line: &[u8]) -> Line {
-        if line.trim_ascii().is_empty() {
-            return Line::Other;
-        }
-        let read = || Ok((LoginTuple::from_history(line)?, Kept::of(line)?));
-        let (mut login, kept) = match read() {
-            Ok(read) => read,
-            Err(e) => return Line::Bad(reason(&e)),
-        };
-        // A store also keeps reports that name nobody.
-        if login.login().is_empty() && kept.is_none() {
-            return Line::Other;
-        }
-        if !login.has_usable_time(SystemTime::now()) {
-            return Line::Bad("t: seconds since 1970 expected, from 2000 to now".into());
-        }
-        Line::Report(Box::new(match kept {
-            Some(kept) => kept.record(&login, self.enrich),
-            None => {
-                login.parse_device(|protocol, text| self.devices.parse(protocol, text));
-                self.enrich.record(&login)
-            }
-        }))
     }
 
     /// Has what was read stored, once what was read before it is. Meanwhile more is read.
@@ -225,16 +194,6 @@ impl Run<'_> {
         if self.tally.bad == COMPLAINTS {
             self.progress.say("further bad lines are only counted");
         }
-    }
-}
-
-/// What is wrong with a line; where in it only if its syntax is.
-fn reason(e: &serde_json::Error) -> String {
-    let text = e.to_string();
-    let Some((what, place)) = text.rsplit_once(" at line ") else { return text };
-    match place.split_once(" column ") {
-        Some((_, column)) if !e.is_data() => format!("{what} at column {column}"),
-        _ => what.to_owned(),
     }
 }
 

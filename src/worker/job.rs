@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::login::{Attributes, LoginTuple};
 use crate::reply::GivenUp;
-use crate::store::query::Memory;
+use crate::store::Known;
 
 /// Something for a Lua thread to do.
 pub enum Job {
-    /// Calls the report function, with what was known of the login before the report.
-    Report { login: Arc<LoginTuple>, before: Option<Arc<dyn Memory>>, reply: Option<Reply> },
+    /// Runs the policies and calls the report function, with what the store knows of the report.
+    Report { login: Arc<LoginTuple>, known: Option<Known>, reply: Option<Reply> },
     /// Calls the function of a custom endpoint.
     Endpoint { name: Arc<str>, attrs: Attributes, reply: Reply },
     /// Calls a background function.

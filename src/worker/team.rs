@@ -188,13 +188,13 @@ impl Team {
         let (timeout, deadline) = (self.crew.timeout, start + self.crew.timeout);
         let stats = &self.crew.shared.stats;
         match job {
-            Job::Report { mut login, before, reply } => {
+            Job::Report { mut login, known, reply } => {
                 self.parse_device(&mut login);
                 if logger::is_verbose() {
                     log::debug!("{}", login.line());
                 }
                 begin(start, timeout, What::Report(login.clone()));
-                if let Err(e) = own.state.report(&login, before, deadline) {
+                if let Err(e) = own.state.report(&login, known.as_ref(), deadline) {
                     self.log_failure(
                         "report",
                         "Lua function [report] exception",

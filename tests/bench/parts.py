@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 import re
 import shutil
 import socket
@@ -166,6 +167,7 @@ def instructions(command, folder):
 
 def starts(command, folder, config):
     """Milliseconds from the start to the first answer, with a configuration that has one listener."""
+    os.environ["STATE_DIRECTORY"] = str(folder)
     config, count = re.subn(r"127\.0\.0\.1:8084", "127.0.0.1:%d", config.replace("%", "%%"), count=1)
     if count != 1:
         raise Failed("the configuration has another listener")

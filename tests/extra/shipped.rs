@@ -30,7 +30,10 @@ fn the_shipped_configuration_does_what_it_says() {
     let config = std::fs::read_to_string(path).unwrap();
     assert!(config.contains("127.0.0.1:8084"));
     let config = config.replace("127.0.0.1:8084", "127.0.0.1:0");
-    let daemon = Trackalert::start_with(Folder::new(), &config, Command::new(PROGRAM));
+    let state = Folder::new();
+    let mut command = Command::new(PROGRAM);
+    command.env("STATE_DIRECTORY", state.path(""));
+    let daemon = Trackalert::start_with(Folder::new(), &config, command);
     let report = r#"{"login":"joe@example.com","remote":"192.0.2.1","success":false}"#;
     assert_eq!(daemon.report(report).text(), r#"{"status":"ok"}"#);
     let line = daemon.wait_for_line("login: ");
@@ -41,6 +44,13 @@ fn the_shipped_configuration_does_what_it_says() {
     wait_for("the count", || {
         (daemon.metric("trackalert_custom_stats_total{metric=\"failed_logins\"}") == 1).then_some(())
     });
+    for number in 0..15 {
+        let report =
+            format!(r#"{{"login":"user{number}@example.com","remote":"192.0.2.66","success":false}}"#);
+        assert_eq!(daemon.report(&report).status, 200);
+    }
+    let line = daemon.wait_for_line("dry-run alert: ");
+    assert!(line.contains(r#"rule="password_spray" "#) && line.contains(r#"ip="192.0.2.66""#), "{line}");
     for (address, private) in [("192.168.0.1", "true"), ("192.0.2.1", "false")] {
         let call = format!(r#"{{"attrs":{{"address":"{address}"}}}}"#);
         let reply = daemon.client().post("/command/isPrivate", &call);

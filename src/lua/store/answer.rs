@@ -3,11 +3,13 @@
 
 use rlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
+use crate::episode::Episode;
 use crate::error::{Error, Result};
 use crate::lua::objects::ComboAddress;
 use crate::net::addr::Address;
+use crate::stats::Feed;
 use crate::store::query::{
-    self, LoginFailures, PlatformCounts, Profile, Pwhash, SourceCounts, TopRow, Visit,
+    self, LoginFailures, PlatformCounts, Profile, Pwhash, Source, SourceCounts, TopRow, Visit,
 };
 use crate::store::record::Record;
 
@@ -21,6 +23,17 @@ impl<T> Answer<T> {
 
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer(self.0.map(change))
+    }
+}
+
+impl Answer<bool> {
+    /// Whether both are so. No answer to one of them is none to both.
+    pub fn and(self, other: Answer<bool>) -> Answer<bool> {
+        Answer(self.0.and_then(|one| other.0.map(|other| one && other)))
+    }
+
+    pub fn is(&self, value: &bool) -> bool {
+        self.0.as_ref() == Ok(value)
     }
 }
 
@@ -165,6 +178,47 @@ impl<'lua> IntoLua<'lua> for Failures {
                 .set("spread", counts.spread)?
                 .end(),
         }
+    }
+}
+
+/// An attack, as it is at a time.
+pub struct Attack {
+    pub episode: Episode,
+    pub now: f64,
+}
+
+impl<'lua> IntoLua<'lua> for Attack {
+    fn into_lua(self, lua: &'lua Lua) -> rlua::Result<Value<'lua>> {
+        let episode = &self.episode;
+        let (ip, net) = match episode.source {
+            Source::Ip(ip) => (Some(ip.to_string()), None),
+            Source::Net(net) => (None, Some(net.to_string())),
+        };
+        let rules = lua.create_table_from(episode.rules.iter().map(|rule| (&**rule, true)))?;
+        Row::new(lua, 9)?
+            .set("id", episode.id())?
+            .set("source", episode.source.to_string())?
+            .set("ip", ip)?
+            .set("net", net)?
+            .set("rule", episode.rules.first().map(|rule| &**rule))?
+            .set("rules", rules)?
+            .set("first", episode.first)?
+            .set("last", episode.last)?
+            .set("open", episode.is_open(self.now))?
+            .end()
+    }
+}
+
+/// What came in the last minutes.
+pub struct Fed(pub Feed);
+
+impl<'lua> IntoLua<'lua> for Fed {
+    fn into_lua(self, lua: &'lua Lua) -> rlua::Result<Value<'lua>> {
+        Row::new(lua, 3)?
+            .set("reports", self.0.reports)?
+            .set("internal", self.0.internal)?
+            .set("whole", self.0.is_whole)?
+            .end()
     }
 }
 

@@ -4,10 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use lru::LruCache;
 
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::query::{Memory, Reader, Source};
@@ -17,8 +17,8 @@ use crate::store::usual::Past;
 const SOURCES: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
 /// What one Lua state asks the store with.
-#[derive(Default)]
 pub struct Session {
+    clock: Arc<Clock>,
     reader: RefCell<Option<Box<dyn Reader>>>,
     /// The time of the report that runs.
     time: Cell<Option<f64>>,
@@ -37,6 +37,11 @@ impl Default for Usual {
 }
 
 impl Session {
+    pub fn new(clock: Arc<Clock>) -> Session {
+        let (reader, time, before, usual) = Default::default();
+        Session { clock, reader, time, before, usual }
+    }
+
     /// A report of this time begins, with what was known of its login before.
     pub fn begin(&self, time: f64, before: Option<Arc<dyn Memory>>) {
         self.time.set(Some(time));
@@ -51,8 +56,7 @@ impl Session {
 
     /// When a window ends that is not told: with the report that runs, or now.
     pub fn now(&self) -> f64 {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        self.time.get().unwrap_or_else(clock)
+        self.time.get().unwrap_or_else(|| self.clock.now())
     }
 
     /// What was known of a login, if the report that runs is one of it.

@@ -11,6 +11,7 @@ use crate::login::LoginTuple;
 use crate::lua::{Failure, Role, Script, State};
 use crate::manual;
 use crate::shared::Shared;
+use crate::store::Known;
 
 use fake::{Before, Fake};
 
@@ -49,6 +50,10 @@ fn call(state: &State, call: &str) -> String {
     let chunk = format!("local s = reportStore()\nreturn all(s:{call})");
     let result = state.lua.load(chunk).set_name("=x").eval::<String>();
     result.unwrap_or_else(|e| Failure::new(&e.into()).message)
+}
+
+fn with_before() -> Known {
+    Known { record: Arc::default(), before: Some(Arc::new(Before)) }
 }
 
 fn soon() -> Instant {
@@ -356,7 +361,7 @@ fn a_report_sees_what_was_known_before_it() {
     let login = LoginTuple::from_json(br#"{"login":"joe","t":1000000000.5}"#, std::time::SystemTime::now());
     let login = login.unwrap();
     let seen = || state.lua.globals().get::<_, String>("seen").unwrap();
-    state.report(&login, Some(Arc::new(Before)), soon()).unwrap();
+    state.report(&login, Some(&with_before()), soon()).unwrap();
     assert_eq!(seen(), "7, nil, 1, true, true, false, false, 2");
     let asked = ["open", "profile ann", "failures joe 999996300-1000000001", "platform All  3600-7201"];
     assert_eq!(fake.asked(), asked);
@@ -372,7 +377,7 @@ fn a_report_sees_what_was_known_before_it() {
 #[test]
 fn an_error_of_a_report_ends_what_came_with_it() {
     let (state, _) = state(Role::Worker, "setReport(function() error('x') end)");
-    assert!(state.report(&LoginTuple::default(), Some(Arc::new(Before)), soon()).is_err());
+    assert!(state.report(&LoginTuple::default(), Some(&with_before()), soon()).is_err());
     assert!(call(&state, "profile('joe')").starts_with("{days=2 "));
 }
 
@@ -487,7 +492,7 @@ fn the_example_of_the_manual_works() {
     let (worker, fake) = state(Role::Worker, &example);
     let report = br#"{"login":"joe","remote":"192.0.2.1","success":true,"t":1000000000}"#;
     let login = LoginTuple::from_json(report, std::time::SystemTime::now()).unwrap();
-    worker.report(&login, Some(Arc::new(Before)), soon()).unwrap();
+    worker.report(&login, Some(&with_before()), soon()).unwrap();
     assert_eq!(fake.asked(), ["open", "failures 192.0.2.1 999913500-1000000001"]);
     fake.0.lock().broken = Some(|| Error::Store("disk full".into()));
     worker.report(&login, None, soon()).unwrap();

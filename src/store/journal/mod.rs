@@ -9,9 +9,10 @@ pub mod thread;
 pub mod unfinished;
 pub mod writer;
 
-/// What makes the tables that the files of both stores have beside the reports: alerts, and networks that
-/// many logins share.
-pub const ASIDE: &str = concat!(include_str!("alert.sql"), include_str!("egress.sql"));
+/// What makes the tables that the files of both stores have beside the reports: alerts, networks that many
+/// logins share, and attacks.
+pub const ASIDE: &str =
+    concat!(include_str!("alert.sql"), include_str!("egress.sql"), include_str!("episode.sql"));
 
 /// The number of a report, in the order of arrival.
 pub type ReportId = i64;

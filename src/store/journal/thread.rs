@@ -48,7 +48,7 @@ impl<I: Intake> Journal<I> {
     /// Has a report written, and its `answer` called.
     pub fn push(&self, arrival: Arrival) {
         self.desk.sent();
-        let message = Message::Arrival(Box::new(arrival));
+        let message = Message::Arrival(arrival);
         if let Err(mpsc::SendError(Message::Arrival(arrival))) = self.messages.send(message) {
             arrival.answer.send(Err(closed()));
         }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result};
 
 use crate::error::Error;
 use crate::net::crypto::HashKey;
-use crate::store::arrival::{Arrival, Fate, Ticket};
+use crate::store::arrival::{Arrival, Fate, Known, Ticket};
 use crate::store::deliveries::Deliveries;
 use crate::store::journal::ReportId;
 use crate::store::journal::desk::Desk;
@@ -20,7 +20,7 @@ use crate::store::record::seconds;
 
 /// What the thread is told.
 pub enum Message<I> {
-    Arrival(Box<Arrival>),
+    Arrival(Arrival),
     /// Work in a transaction of its own, for whoever waits.
     Order(Order<I>),
     /// Write everything and end.
@@ -191,11 +191,11 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
 
     /// The reports that have come by now, with the first of them, and what came after them. Those that
     /// come during a commit are for the next one, so that there are more of them the more there is to do.
-    fn collect(&self, first: Box<Arrival>) -> (Vec<Arrival>, Option<Message<I>>) {
-        let (mut arrivals, start) = (vec![*first], Instant::now());
+    fn collect(&self, first: Arrival) -> (Vec<Arrival>, Option<Message<I>>) {
+        let (mut arrivals, start) = (vec![first], Instant::now());
         while arrivals.len() < self.limits.rows && start.elapsed() < self.limits.wait {
             match self.messages.try_recv() {
-                Ok(Message::Arrival(arrival)) => arrivals.push(*arrival),
+                Ok(Message::Arrival(arrival)) => arrivals.push(arrival),
                 Ok(other) => return (arrivals, Some(other)),
                 Err(_) => break,
             }
@@ -240,8 +240,9 @@ impl<I: Intake, C: Chores<I>> Writer<I, C> {
                 self.wrote();
                 self.desk.committed(fates.iter().flatten().count(), start.elapsed());
                 self.be_patient();
-                for (Arrival { login, answer, .. }, fate) in arrivals.into_iter().zip(fates) {
-                    let stored = |(id, before)| Fate::Stored(Ticket { login, before, id });
+                for (Arrival { record, login, answer, .. }, fate) in arrivals.into_iter().zip(fates) {
+                    let stored =
+                        |(id, before)| Fate::Stored(Ticket { login, known: Known { record, before }, id });
                     answer.send(Ok(fate.map_or(Fate::Known, stored)));
                 }
                 self.chores.after_commit();

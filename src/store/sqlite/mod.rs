@@ -49,11 +49,8 @@ pub use repair::repair;
 pub use upkeep::Retention;
 
 /// What says that a file is a store ("TrAl"), and what makes its tables.
-const FORM: Form = Form {
-    application: 0x5472_416c,
-    migrations: &[include_str!("schema.sql"), ASIDE],
-    what: "report store",
-};
+const FORM: Form =
+    Form { application: 0x5472_416c, migrations: &[include_str!("schema.sql"), ASIDE], what: "report store" };
 
 /// A store in a file.
 pub struct FileStore {

@@ -55,7 +55,8 @@ pub fn save(damaged: &Path) -> crate::error::Result<(PathBuf, Vec<Saved>)> {
     let mut new = file.writer(false)?;
     let mut copy = || {
         let step = new.transaction()?;
-        let mut saved = vec![whole(&old, &step, "meta")?, whole(&old, &step, "egress")?];
+        let mut saved =
+            vec![whole(&old, &step, "meta")?, whole(&old, &step, "egress")?, whole(&old, &step, "episode")?];
         for table in NUMBERED {
             saved.push(table_of(&old, &step, table, "id", 1)?);
         }
@@ -78,7 +79,10 @@ fn whole(old: &Connection, new: &Connection, table: &'static str) -> Result<Save
         let columns = find.column_count();
         find.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?.collect()
     };
-    let (rows, gaps) = read().map_or((Vec::new(), 1), |rows| (rows, 0));
+    let (rows, gaps) = match read() {
+        Ok(rows) => (rows, 0),
+        Err(e) => (Vec::new(), u64::from(!is_missing(&e))),
+    };
     for row in &rows {
         let places = vec!["?"; row.len()].join(", ");
         new.execute(
@@ -87,6 +91,11 @@ fn whole(old: &Connection, new: &Connection, table: &'static str) -> Result<Save
         )?;
     }
     Ok(Saved { table, rows: rows.len() as u64, gaps })
+}
+
+/// Whether a table is not there: an older version had none.
+fn is_missing(e: &rusqlite::Error) -> bool {
+    e.to_string().contains("no such table")
 }
 
 /// No row gets the number of one that is gone, as far as the old file can tell.
@@ -116,8 +125,7 @@ fn table_of(
     let find = format!("SELECT * FROM {table} WHERE {column} >= ?1 ORDER BY {column}");
     let mut find = match old.prepare(&find) {
         Ok(find) => find,
-        // An older version has none.
-        Err(e) if e.to_string().contains("no such table") => return Ok(saved),
+        Err(e) if is_missing(&e) => return Ok(saved),
         Err(_) => return Ok(Saved { gaps: 1, ..saved }),
     };
     let at = find.column_index(column)?;

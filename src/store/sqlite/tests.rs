@@ -109,7 +109,7 @@ fn what_was_known_before_comes_with_a_report() {
         let record = Record { t: end - f64::from(DAY * (3 - n)), protocol: "imap".into(), ..record.clone() };
         match push(&store, record, None).recv().unwrap().unwrap() {
             Fate::Stored(ticket) => {
-                let before = ticket.before.unwrap();
+                let before = ticket.known.before.unwrap();
                 days.push(before.seen(Dimension::Protocol, "imap").map(|value| value.days));
             }
             Fate::Known => panic!("it is new"),
