@@ -4,6 +4,7 @@
 mod alert;
 mod policy;
 mod store;
+mod wforce;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::unix::{Account, GroupId, Identity};
 pub use alert::{Encryption, MailServer, MailSettings, Receiver, Severity, SinkSettings};
 pub use policy::PolicyMode;
 pub use store::{ClickHouse, StorePlace, StoreSettings};
+pub use wforce::WforceSettings;
 
 /// The port of the console when `controlSocket` names none.
 pub const CONSOLE_PORT: u16 = 4004;

@@ -274,7 +274,8 @@ impl Shared {
     /// Who hears of alerts when a configuration that has run is put to use, whose webhooks are prepared.
     pub fn prepare_sinks(&self, config: &Config) -> Result<Vec<Sink>> {
         let find = |name: &str| self.hooks.read().find(name).cloned();
-        config.sinks.iter().map(|settings| Sink::make(settings, &config.outbound, find)).collect()
+        let make = |settings| Sink::make(settings, &config.outbound, &self.egress, find);
+        config.sinks.iter().map(make).collect()
     }
 
     /// Removes every trace of a login from the report store and from the alerts.

@@ -264,9 +264,10 @@ impl Courier {
 
 impl Desk {
     fn run(&self, mut round: Round) {
+        let office = round.office.clone();
         loop {
             let sink = self.sink.lock().clone();
-            let step = round.step(Instant::now(), clock(), &|parcel| sink.deliver(parcel));
+            let step = round.step(Instant::now(), clock(), &|parcel| sink.deliver(parcel, &office));
             let mut orders = self.orders.lock();
             match step {
                 _ if orders.ends_now => return,

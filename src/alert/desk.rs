@@ -4,7 +4,7 @@ use crate::alert::book::Book;
 use crate::alert::rows::{self, Change, Filter, Row};
 use crate::alert::silence::{self, Silence};
 use crate::alert::slot::State;
-use crate::alert::{Alerts, courier, outbox};
+use crate::alert::{Alerts, blocked, courier, outbox};
 use crate::error::{Error, Result};
 
 /// Letters of a rule or a key that may be silenced; no alert has longer ones.
@@ -23,9 +23,19 @@ impl Alerts {
         self.set_state(id, State::Acknowledged)
     }
 
-    /// An alert is over: what comes then is another one.
+    /// An alert is over: what comes then is another one. What was blocked because of it is so no more, even
+    /// if it was closed before.
     pub fn close_one(&self, id: i64) -> Result<()> {
-        self.set_state(id, State::Closed)
+        let closed = self.set_state(id, State::Closed);
+        if let Err(Error::Store(_)) = closed {
+            return closed;
+        }
+        // Not before: whatever is about to be blocked sees that the alert is closed, or is found here.
+        let sinks = self.pen.file()?.read(|file| blocked::sinks(file, id, courier::clock()))?;
+        if sinks.is_empty() {
+            return closed;
+        }
+        self.change_book(|book| book.push(Change::TakeBack { id, sinks }))
     }
 
     fn set_state(&self, id: i64, state: State) -> Result<()> {

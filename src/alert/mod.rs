@@ -3,9 +3,11 @@
 //! thread that delivers it (`courier`). What operators do with alerts is in `desk`.
 
 mod archive;
+mod blocked;
 mod book;
 mod courier;
 mod desk;
+mod guard;
 mod message;
 mod outbox;
 mod pen;
@@ -188,7 +190,8 @@ impl Alerts {
     pub fn raise(&self, alert: Alert) -> Outcome {
         let verdict = {
             let sinks = self.sinks.read();
-            let listeners: Vec<_> = sinks.iter().map(|sink| (&sink.name, sink.min_severity)).collect();
+            let listeners = sinks.iter().filter(|sink| sink.hears_of(&alert.rule));
+            let listeners: Vec<_> = listeners.map(|sink| (&sink.name, sink.min_severity)).collect();
             self.book.lock().raise(&alert, &listeners)
         };
         self.tally.count(&alert, verdict.outcome);

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::net::crypto;
+
+/// What the body of a parcel has as its type if it says that an alert, whose number it has as "id", is not
+/// to be answered to any more.
+pub const TAKE_BACK: &str = "take_back";
 
 /// An alert on its way to a sink.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,13 @@ pub fn with_id(file: &Connection, id: i64) -> Result<Option<Parcel>> {
 
 fn parcel(row: &rusqlite::Row) -> Result<Parcel> {
     Ok(Parcel { id: row.get(0)?, at: row.get(1)?, body: row.get(2)? })
+}
+
+/// Has sinks take back what they have done because of an alert.
+pub fn take_back(file: &Connection, alert: i64, sinks: &[Arc<str>], at: f64) -> Result<()> {
+    let body = json!({ "type": TAKE_BACK, "id": alert }).to_string();
+    let mut put = file.prepare_cached("INSERT INTO outbox (sink, at, body) VALUES (?1, ?2, ?3)")?;
+    sinks.iter().try_for_each(|sink| put.execute(params![&**sink, at, body]).map(drop))
 }
 
 /// How many there are for a sink.

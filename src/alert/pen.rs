@@ -104,7 +104,7 @@ impl Pen {
 fn count(changes: &[Change]) -> Sent {
     let mut sent = Sent::new();
     for change in changes {
-        if let Change::Put(_, sinks) = change {
+        if let Change::Put(_, sinks) | Change::TakeBack { sinks, .. } = change {
             sinks.iter().for_each(|sink| *sent.entry(sink.clone()).or_default() += 1);
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row as SqlRow, params, params_from_iter};
 
-use crate::alert::message;
 use crate::alert::silence::Silence;
 use crate::alert::slot::State;
+use crate::alert::{message, outbox};
 use crate::config::Severity;
 
 /// An alert as the file has it: with the last that was sent of it.
@@ -47,6 +47,11 @@ pub enum Change {
         id: i64,
         state: State,
     },
+    /// These sinks are to take back what they did because of an alert.
+    TakeBack {
+        id: i64,
+        sinks: Vec<Arc<str>>,
+    },
     Silence(Silence),
     Unsilence {
         rule: String,
@@ -68,6 +73,7 @@ pub fn write(file: &Connection, changes: &[Change], at: f64) -> Result<()> {
                 file.prepare_cached("UPDATE alert SET state = ?2 WHERE id = ?1")?
                     .execute(params![id, state.name()])?;
             }
+            Change::TakeBack { id, sinks } => outbox::take_back(file, *id, sinks, at)?,
             Change::Silence(silence) => {
                 file.prepare_cached("INSERT OR REPLACE INTO silence (rule, key, until) VALUES (?1, ?2, ?3)")?
                     .execute(params![silence.rule, silence.key, silence.until])?;

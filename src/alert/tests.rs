@@ -105,3 +105,24 @@ fn ten_thousand_repetitions_are_decided_in_memory() {
     assert_eq!(alerts.list(&all()).unwrap()[0].count, 10_000);
     alerts.close();
 }
+
+#[test]
+fn what_was_blocked_can_be_taken_back_after_the_alert_has_closed_by_itself() {
+    let alerts = open(None);
+    let alert = Alert { t: courier::clock(), ..Alert::of("spray", "joe") };
+    assert_eq!(alerts.raise(alert), Outcome::Sent);
+    let file = alerts.pen.file().unwrap();
+    let waiting = || file.read(|file| outbox::count(file, "wforce:x")).unwrap();
+    let (sink, at) = (Arc::<str>::from("wforce:x"), courier::clock());
+    let entry = blocked::Entry { id: 1, sink, alert: 1, source: "192.0.2.1".into(), at, until: at + 3600.0 };
+    file.change(move |file| blocked::enter(file, &entry, 9).map(drop)).unwrap();
+    file.change(|file| rows::close_over(file, 1e12)).unwrap();
+    alerts.close_one(1).unwrap();
+    assert_eq!(waiting(), 1);
+    let parcel = file.read(|file| outbox::after(file, "wforce:x", 0)).unwrap().unwrap();
+    assert_eq!(parcel.json(), json!({ "type": outbox::TAKE_BACK, "id": 1 }));
+    file.change(move |file| blocked::end(file, "wforce:x", 1, "192.0.2.1", at)).unwrap();
+    assert_eq!(alerts.close_one(1).unwrap_err().to_string(), "alert 1 is closed");
+    assert_eq!(waiting(), 1);
+    alerts.close();
+}

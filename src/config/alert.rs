@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
+use crate::config::WforceSettings;
 use crate::error::{Error, Result};
 use crate::outbound::{User, split_user};
 
@@ -65,6 +66,8 @@ pub enum Receiver {
     /// A custom webhook, by its name.
     Webhook(String),
     Mail(MailSettings),
+    /// A wforce that is to refuse their sources.
+    Wforce(WforceSettings),
 }
 
 impl Receiver {
@@ -73,6 +76,7 @@ impl Receiver {
         match self {
             Receiver::Webhook(name) => format!("webhook:{name}"),
             Receiver::Mail(mail) => format!("smtp:{}", mail.to),
+            Receiver::Wforce(wforce) => format!("wforce:{}", wforce.url),
         }
     }
 }

@@ -124,7 +124,7 @@ fn read(lua: &Lua, options: &Options, policy: Option<&Running>, t: f64) -> Resul
 }
 
 /// An error with the name of the option.
-fn named(option: &str, e: &Error) -> Error {
+pub(super) fn named(option: &str, e: &Error) -> Error {
     Error::Refused(format!("{option}: {e}"))
 }
 
@@ -169,16 +169,19 @@ fn add_sink(config: &mut Config, options: &Options) -> Result<()> {
         }
         _ => return Err(Error::Refused("one of webhook and smtp expected".into())),
     };
-    for receiver in receivers {
-        let name = receiver.name();
-        if config.sinks.iter().any(|sink| sink.receiver.name() == name) {
-            return Err(Error::Refused(format!("there is a sink for {name} already")));
-        }
-        if config.sinks.len() >= SINKS {
-            return Err(Error::Refused(format!("there are {SINKS} sinks already")));
-        }
-        config.sinks.push(SinkSettings { receiver, min_severity });
+    receivers.into_iter().try_for_each(|receiver| add_receiver(config, receiver, min_severity))
+}
+
+/// Adds one that is not there yet.
+pub(super) fn add_receiver(config: &mut Config, receiver: Receiver, min_severity: Severity) -> Result<()> {
+    let name = receiver.name();
+    if config.sinks.iter().any(|sink| sink.receiver.name() == name) {
+        return Err(Error::Refused(format!("there is a sink for {name} already")));
     }
+    if config.sinks.len() >= SINKS {
+        return Err(Error::Refused(format!("there are {SINKS} sinks already")));
+    }
+    config.sinks.push(SinkSettings { receiver, min_severity });
     Ok(())
 }
 

@@ -232,8 +232,15 @@ pub fn is_bare_name(line: &str) -> bool {
 }
 
 /// Functions whose arguments hold passwords and keys.
-const SECRETIVE: [&str; 6] =
-    ["addAlertSink", "addCustomWebHook", "newReportStore", "setKey", "setWebserverPassword", "webserver"];
+const SECRETIVE: [&str; 7] = [
+    "addAlertSink",
+    "addCustomWebHook",
+    "addWforceBlocklist",
+    "newReportStore",
+    "setKey",
+    "setWebserverPassword",
+    "webserver",
+];
 
 /// Whether `line` may hold a password or a key. One that makes a table of them can't be told.
 pub fn takes_secret(line: &str) -> bool {

@@ -24,6 +24,7 @@ mod schedule;
 mod script;
 mod store;
 mod webhook;
+mod wforce;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -58,6 +59,7 @@ static TABLES: &[&[api::Func]] = &[
     schedule::FUNCS,
     store::FUNCS,
     webhook::FUNCS,
+    wforce::FUNCS,
 ];
 
 /// A Lua state with the configuration's functions.

@@ -137,6 +137,16 @@ impl NetmaskGroup {
         found.is_some_and(|entry| entry.includes)
     }
 
+    /// Whether a part of `net` may be included, however small: the longest mask that holds all of it, or
+    /// one within it, includes.
+    pub fn touches(&self, net: IpNet) -> bool {
+        let within = match net {
+            IpNet::V4(net) => self.v4.children(&net).any(|(_, entry)| entry.includes),
+            IpNet::V6(net) => self.v6.children(&net).any(|(_, entry)| entry.includes),
+        };
+        within || self.contains_net(net)
+    }
+
     /// How many masks there are.
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
@@ -200,6 +210,25 @@ mod tests {
         }
         assert_eq!(group.len(), 4);
         assert_eq!(group.masks(), ["10.0.0.0/8", "!10.1.0.0/16", "10.1.2.0/24", "2001:db8::/32"]);
+    }
+
+    #[test]
+    fn a_network_is_touched_where_a_part_of_it_is_included() {
+        let group =
+            NetmaskGroup::from_masks(&["10.0.0.0/8", "!10.1.0.0/16", "10.1.2.0/24", "2001:db8::1"]).unwrap();
+        for (net, expected) in [
+            ("10.2.0.0/24", true),
+            ("10.1.2.3/32", true),
+            ("10.1.0.0/16", true),
+            ("10.1.3.0/24", false),
+            ("0.0.0.0/0", true),
+            ("11.0.0.0/8", false),
+            ("2001:db8::/64", true),
+            ("2001:db8:1::/64", false),
+        ] {
+            assert_eq!(group.touches(net.parse().unwrap()), expected, "{net}");
+        }
+        assert!(!NetmaskGroup::new().touches("0.0.0.0/0".parse().unwrap()));
     }
 
     #[test]

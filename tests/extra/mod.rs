@@ -4,6 +4,8 @@
 mod alert;
 /// Lua that fails, panics or never returns.
 mod bad_lua;
+/// Sources of alerts that a wforce is told to refuse.
+mod blocklist;
 /// Reports under reloads, signals and clients that break off.
 mod chaos;
 /// What clients say of themselves, parsed by protocol.

@@ -1,9 +1,9 @@
-//! Reports of the real wforce, if the original is installed beside the project's specification.
+//! The real wforce, which reports and is told whom to refuse, if the original is installed beside the project's specification.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::http::{Client, basic};
 use crate::support::{Folder, Running, Trackalert, original, skipped, wait_for};
@@ -17,7 +17,18 @@ struct Wforce {
 
 impl Wforce {
     /// Runs it with a webhook that reports to `trackalert`; none if it is not installed.
-    fn start(trackalert: SocketAddr) -> Option<Wforce> {
+    fn reporting_to(trackalert: SocketAddr) -> Option<Wforce> {
+        Wforce::start(&format!(
+            r#"
+            addWebHook({{"report"}}, {{
+                url = "http://{trackalert}/?command=report", secret = "12345", ["basic-auth"] = "wforce:super",
+            }})
+            "#
+        ))
+    }
+
+    /// Runs it with more in its configuration.
+    fn start(more: &str) -> Option<Wforce> {
         let script = original()?;
         let folder = Folder::new();
         // It can't be asked for the port that the system chose: one that was free a moment ago.
@@ -29,9 +40,7 @@ impl Wforce {
                 setACL({{"127.0.0.0/8"}})
                 addListener("{address}", false, "", "", {{}})
                 setWebserverPassword("super")
-                addWebHook({{"report"}}, {{
-                    url = "http://{trackalert}/?command=report", secret = "12345", ["basic-auth"] = "wforce:super",
-                }})
+                {more}
                 "#
             ),
         );
@@ -41,6 +50,26 @@ impl Wforce {
         let wforce = Wforce { _child: child, address, _folder: folder };
         wait_for("wforce", || TcpStream::connect(wforce.address).ok());
         Some(wforce)
+    }
+
+    /// What it answers to a command.
+    fn ask(&self, command: &str, body: &Value) -> Value {
+        let (auth, body) = (basic("wforce", "super"), body.to_string());
+        let mut client = Client::connect(self.address);
+        client.send(format!(
+            "POST /?command={command} HTTP/1.1\r\nHost: a\r\n{auth}Content-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        client.reply().json()
+    }
+
+    /// Whether it lets somebody log in from an address: the status that it answers, and why.
+    fn allow(&self, ip: &str) -> (i64, String) {
+        let answer =
+            self.ask("allow", &json!({ "login": "ann", "remote": ip, "pwhash": "1234", "attrs": {} }));
+        let reason = answer["r_attrs"]["reason"].as_str().unwrap_or_default();
+        (answer["status"].as_i64().unwrap(), reason.to_owned())
     }
 }
 
@@ -62,7 +91,7 @@ end)
 fn every_report_of_wforce_arrives_with_every_field() {
     const REPORTS: usize = 1000;
     let daemon = Trackalert::start(SHOW);
-    let Some(wforce) = Wforce::start(daemon.address) else {
+    let Some(wforce) = Wforce::reporting_to(daemon.address) else {
         return skipped("the original is not installed");
     };
     let mut client = Client::connect(wforce.address);
@@ -108,4 +137,40 @@ fn every_report_of_wforce_arrives_with_every_field() {
         assert_eq!(*seen, expected);
     }
     assert_eq!(seen.len(), REPORTS);
+}
+
+#[test]
+fn what_an_alert_is_about_is_refused_until_the_alert_is_closed() {
+    let Some(wforce) = Wforce::start("") else {
+        return skipped("the original is not installed");
+    };
+    let daemon = Trackalert::start(&format!(
+        r#"
+        addWforceBlocklist{{ url = "http://{}", password = "super", rules = {{ "spray" }}, expire = "720:00" }}
+        setReport(function(lt)
+            alert{{ rule = "spray", key = lt.login, severity = "low", ip = lt.remote, summary = "s",
+                data = {{ source = lt.attrs.source }} }}
+        end)
+        "#,
+        wforce.address
+    ));
+    let sources = [
+        ("192.0.2.1", None, "192.0.2.1", "192.0.2.2"),
+        ("198.51.100.7", Some("198.51.100.0/24"), "198.51.100.250", "198.51.101.1"),
+        ("2001:db8::1", None, "2001:db8::1", "2001:db8::2"),
+        ("2001:db8:1::1", Some("2001:db8:1::/64"), "2001:db8:1::ffff", "2001:db8:1:1::1"),
+    ];
+    for (id, (remote, source, inside, outside)) in (1..).zip(sources) {
+        assert_eq!(wforce.allow(inside), (0, String::new()), "{inside}");
+        let body = json!({ "login": remote, "remote": remote, "attrs": { "source": source.unwrap_or("") } });
+        assert_eq!(daemon.report(&body.to_string()).status, 200);
+        daemon.wait_for_line(&format!("blocklist entry: alert=\"{id}\""));
+        assert_eq!(wforce.allow(inside), (-1, format!("trackalert: alert {id}: spray")), "{inside}");
+        assert_eq!(wforce.allow(outside).0, 0, "{outside}");
+    }
+    for (id, (_, _, inside, _)) in (1..).zip(sources) {
+        assert_eq!(daemon.client().post("/command/closeAlert", &json!({ "id": id }).to_string()).status, 200);
+        daemon.wait_for_line(&format!("blocklist entry removed: alert=\"{id}\""));
+        assert_eq!(wforce.allow(inside), (0, String::new()), "{inside}");
+    }
 }

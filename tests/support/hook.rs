@@ -40,7 +40,9 @@ impl Request {
 pub enum Answer {
     /// A status, and fields that end with line ends.
     Status(u16, &'static str),
-    /// The same after a while.
+    /// A status, and a body.
+    Body(u16, &'static str),
+    /// The status 200 after a while.
     Late(Duration),
     /// The connection is closed.
     Close,
@@ -139,11 +141,12 @@ fn serve(
     for number in 0.. {
         let Some(request) = read(&mut stream, connection, number) else { return };
         record.lock().unwrap().push(request.clone());
-        let (status, fields) = match answer(&request) {
-            Answer::Status(status, fields) => (status, fields),
+        let (status, fields, body) = match answer(&request) {
+            Answer::Status(status, fields) => (status, fields, "ok"),
+            Answer::Body(status, body) => (status, "", body),
             Answer::Late(wait) => {
                 thread::sleep(wait);
-                (200, "")
+                (200, "", "ok")
             }
             Answer::Close => return,
             Answer::Never => {
@@ -151,8 +154,9 @@ fn serve(
                 return;
             }
         };
-        let length = if status == 204 { "" } else { "Content-Length: 2\r\n" };
-        let body = if status == 204 { "" } else { "ok" };
+        let length =
+            if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let body = if status == 204 { "" } else { body };
         let text = format!("HTTP/1.1 {status} X\r\n{fields}{length}\r\n{body}");
         if stream.get_mut().write_all(text.as_bytes()).and_then(|()| stream.get_mut().flush()).is_err() {
             return;

@@ -1,7 +1,7 @@
 //! Alerts for a custom webhook, with the same headers as what a policy sends there.
 
 use crate::alert::outbox::Parcel;
-use crate::alert::sink::Failure;
+use crate::alert::sink::{Failure, concerns_message};
 use crate::webhook::{Failure as HookFailure, Hook};
 
 /// Makes one attempt, which the receiver knows by its `name`.
@@ -14,30 +14,4 @@ pub fn deliver(hook: &Hook, name: &str, parcel: &Parcel) -> Result<(), Failure> 
             HookFailure::NoRequest(_) => Failure::Message(cause),
         }
     })
-}
-
-/// Whether another message may fare better: the receiver is there, and not too busy.
-fn concerns_message(status: u16) -> bool {
-    (400..500).contains(&status) && ![408, 429].contains(&status)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_concerns_the_message_or_the_receiver() {
-        for (status, expected) in [
-            (302, false),
-            (400, true),
-            (404, true),
-            (408, false),
-            (413, true),
-            (429, false),
-            (500, false),
-            (503, false),
-        ] {
-            assert_eq!(concerns_message(status), expected, "{status}");
-        }
-    }
 }

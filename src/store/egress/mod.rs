@@ -97,6 +97,14 @@ impl Egress {
     pub fn has(&self, source: Source) -> bool {
         self.trusted.has(source) || self.learned.has(source)
     }
+
+    /// Whether an address, or any part of a network, is.
+    pub fn touches(&self, source: Source) -> bool {
+        match source {
+            Source::Ip(_) => self.has(source),
+            Source::Net(net) => self.trusted.touches(net) || self.learned.touches(net),
+        }
+    }
 }
 
 impl Nets {
@@ -119,6 +127,10 @@ impl Nets {
                 Source::Ip(ip) => self.group.read().contains(ip),
                 Source::Net(net) => self.group.read().contains_net(net),
             }
+    }
+
+    fn touches(&self, net: IpNet) -> bool {
+        self.is_used.load(Ordering::Relaxed) && self.group.read().touches(net)
     }
 }
 
@@ -147,14 +159,18 @@ mod tests {
         ] {
             assert_eq!(is_shared(&egress, ip), expected, "{ip}");
         }
-        for (whole, expected) in [
-            ("192.0.2.0/25", true),
-            ("192.0.0.0/16", false),
-            ("198.51.100.0/24", true),
-            ("198.51.100.0/23", false),
+        for (some, whole, part) in [
+            ("192.0.2.0/25", true, true),
+            ("192.0.2.192/26", false, false),
+            ("192.0.0.0/16", false, true),
+            ("198.51.100.0/24", true, true),
+            ("198.51.100.0/23", false, true),
+            ("203.0.113.0/24", false, false),
         ] {
-            assert_eq!(egress.has(Source::Net(net(whole))), expected, "{whole}");
+            let source = Source::Net(net(some));
+            assert_eq!((egress.has(source), egress.touches(source)), (whole, part), "{some}");
         }
+        assert!(egress.touches(Source::Ip("192.0.2.1".parse().unwrap())));
     }
 
     #[test]

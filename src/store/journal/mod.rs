@@ -10,9 +10,13 @@ pub mod unfinished;
 pub mod writer;
 
 /// What makes the tables that the files of both stores have beside the reports: alerts, networks that many
-/// logins share, and attacks.
-pub const ASIDE: &str =
-    concat!(include_str!("alert.sql"), include_str!("egress.sql"), include_str!("episode.sql"));
+/// logins share, attacks, and what was blocked.
+pub const ASIDE: &str = concat!(
+    include_str!("alert.sql"),
+    include_str!("egress.sql"),
+    include_str!("episode.sql"),
+    include_str!("blocked.sql"),
+);
 
 /// The number of a report, in the order of arrival.
 pub type ReportId = i64;

@@ -12,7 +12,8 @@ use crate::store::query::HOUR;
 use crate::store::sqlite::FORM;
 
 /// Tables whose rows have a number, and those whose rows belong to an hour.
-const NUMBERED: [&str; 8] = ["login", "client", "raw", "pending", "delivery", "alert", "silence", "outbox"];
+const NUMBERED: [&str; 9] =
+    ["login", "client", "raw", "pending", "delivery", "alert", "silence", "outbox", "blocked"];
 const HOURLY: [&str; 3] = ["failures", "source", "platform"];
 
 /// Numbers of rows and hours are less.
