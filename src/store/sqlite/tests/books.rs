@@ -167,6 +167,22 @@ fn what_is_too_old_goes_when_it_is_counted_and_has_run() {
 }
 
 #[test]
+fn old_reports_go_faster_than_new_ones_may_come() {
+    let (place, t) = (Place::new("fast"), f64::from(now() - 200 * DAY));
+    let (mut books, _) = books(&place);
+    let mut upkeep = Upkeep::new(&books, RETENTION).unwrap();
+    add(&mut books, &vec![failure(t, "joe"); 3000]);
+    for _ in 0..4 {
+        // Of a tenth of a second, after which there is a step.
+        add(&mut books, &vec![failure(t, "joe"); 1000]);
+        books.transaction(|books| books.write_counts_but(0)).unwrap();
+        upkeep.after_commit();
+        books.transaction(|books| upkeep.step(books)).unwrap();
+    }
+    assert_eq!(raw::extent(&books.file).unwrap().0, 0);
+}
+
+#[test]
 fn a_step_with_nothing_to_do_writes_nothing() {
     let (place, end, mut random) = (Place::new("idle"), now(), Random(23));
     let (mut books, _) = books(&place);
