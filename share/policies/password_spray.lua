@@ -33,7 +33,8 @@ local function raise(lt, source, found)
         key = source,
         severity = "medium",
         ip = lt.remote,
-        summary = found and ("%s failed on %d accounts in %d hours"):format(source, found.logins, found.hours)
+        summary = found and ("%s failed on %d accounts within %s"):format(
+            source, found.logins, found.hours == 1 and "an hour" or found.hours .. " hours")
             or source .. " goes on to spray passwords",
         data = found and { source = source, logins = found.logins, attempts = found.attempts,
             hours = found.hours, ok_logins = found.ok_logins, country = lt.country, asn = lt.asn }

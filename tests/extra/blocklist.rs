@@ -29,7 +29,7 @@ end)
 
 fn config(url: &str, options: &str) -> String {
     format!(
-        "addWforceBlocklist{{ url = '{url}', password = 'W:s3cret', rules = {{ 'spray', 'dry' }}, {options} }}\n{POLICY}"
+        "setReportAck('done')\naddWforceBlocklist{{ url = '{url}', password = 'W:s3cret', rules = {{ 'spray', 'dry' }}, {options} }}\n{POLICY}"
     )
 }
 
