@@ -1,7 +1,7 @@
 //! Episodes: attacks from an address or a network. A policy opens one; it goes on as long as the source
 //! keeps failing, and is over after a day of silence. All are in memory, and in the store's file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ const SILENCE: f64 = 24.0 * 3600.0;
 /// Seconds after that in which it is remembered: whoever comes from there then is suspicious.
 const MEMORY: f64 = 24.0 * 3600.0;
 
-/// Episodes that are remembered; the one that was silent longest makes room.
+/// Episodes that are remembered; those that were silent longest make room.
 const MOST: usize = 100_000;
 
 /// How many seconds the file may be behind with the latest failure.
@@ -40,7 +40,8 @@ pub struct Episode {
 /// The episodes of the last days.
 #[derive(Default)]
 pub struct Episodes {
-    known: Mutex<HashMap<Source, Known>>,
+    /// Addresses come in their order, so that those of a network are a span.
+    known: Mutex<BTreeMap<Source, Known>>,
     /// How many there are, for those who look all the time.
     count: AtomicUsize,
 }
@@ -155,16 +156,13 @@ impl Episodes {
 
     /// Whether one goes on of a network or an address in it.
     pub fn is_open_within(&self, net: IpNet, t: f64) -> bool {
-        let is_within = |source: &Source| match source {
-            Source::Ip(ip) => net.contains(ip),
-            Source::Net(other) => net.contains(other),
-        };
-        !self.is_empty()
-            && self
-                .known
-                .lock()
-                .values()
-                .any(|known| known.episode.is_open(t) && is_within(&known.episode.source))
+        if self.is_empty() {
+            return false;
+        }
+        let known = self.known.lock();
+        let addresses = known.range(Source::Ip(net.network())..=Source::Ip(net.broadcast()));
+        let mut all = addresses.map(|(_, known)| known).chain(known.get(&Source::Net(net)));
+        all.any(|known| known.episode.is_open(t))
     }
 
     fn is_empty(&self) -> bool {
@@ -176,17 +174,18 @@ fn sources(ip: Option<IpAddr>, net: Option<IpNet>) -> impl Iterator<Item = Sourc
     ip.map(Source::Ip).into_iter().chain(net.map(Source::Net))
 }
 
-/// Forgets what is over, and if that is not enough, what was silent longest.
-fn make_room(known: &mut HashMap<Source, Known>, t: f64) {
+/// Forgets what is over, and if that is not enough, those that were silent longest.
+fn make_room(known: &mut BTreeMap<Source, Known>, t: f64) {
     if known.len() < MOST {
         return;
     }
     known.retain(|_, known| known.episode.is_remembered(t));
-    let latest = |known: &Known| known.episode.last;
-    if known.len() >= MOST
-        && let Some(source) = known.iter().min_by(|a, b| latest(a.1).total_cmp(&latest(b.1))).map(|(s, _)| *s)
-    {
-        known.remove(&source);
+    if known.len() >= MOST {
+        // A hundredth of them, so that it is not done for each.
+        let mut times: Vec<f64> = known.values().map(|known| known.episode.last).collect();
+        let (_, oldest, _) = times.select_nth_unstable_by(MOST / 100, f64::total_cmp);
+        let oldest = *oldest;
+        known.retain(|_, known| known.episode.last > oldest);
     }
 }
 
@@ -241,5 +240,19 @@ mod tests {
         episodes.open(None, Source::Net(net), &rule, 1e9);
         assert!(episodes.find("192.0.2.7".parse().ok(), Some(net), 1e9).is_some());
         assert!(episodes.find("192.0.2.7".parse().ok(), None, 1e9).is_none());
+    }
+
+    #[test]
+    fn those_that_were_silent_longest_make_room() {
+        let (episodes, rule) = (Episodes::default(), Arc::from("password_spray"));
+        let ip = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..=MOST as u32 {
+            episodes.open(None, Source::Ip(ip(number)), &rule, 1e9 + f64::from(number) / 100.0);
+        }
+        let count = episodes.known.lock().len();
+        assert!(count <= MOST && count > MOST * 98 / 100, "{count}");
+        let end = 1e9 + MOST as f64 / 100.0;
+        assert!(episodes.find(Some(ip(0)), None, end).is_none());
+        assert!(episodes.find(Some(ip(MOST as u32)), None, end).is_some());
     }
 }

@@ -24,7 +24,7 @@ const MOST: u32 = 10_000;
 /// The alerts that a query asks for.
 pub fn list(call: &Call) -> Reaction {
     match filter(call.query) {
-        Ok(filter) => later(call, move |alerts| {
+        Ok(filter) => later(call, 400, move |alerts| {
             let rows: Vec<Value> = alerts.list(&filter)?.iter().map(object).collect();
             Ok(Answer::json(200, &json!({ "alerts": rows })))
         }),
@@ -41,6 +41,9 @@ fn object(row: &Row) -> Value {
 }
 
 fn filter(text: &str) -> std::result::Result<Filter, String> {
+    if let Some(name) = query::unknown(text, &["command", "since", "rule", "login", "limit"]) {
+        return Err(format!("no parameter named \"{name}\": there are since, rule, login and limit"));
+    }
     fn number<T: FromStr>(text: &str, name: &str, what: &str) -> std::result::Result<Option<T>, String> {
         let value = query::value(text, name);
         let number = value.as_deref().map(|value| value.parse().map_err(|_| format!("{name}: not {what}")));
@@ -74,12 +77,12 @@ fn whole<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<i64, D::Erro
 
 /// Has an alert only counted.
 pub fn acknowledge(call: &Call) -> Reaction {
-    with_body(call, |alerts, Number { id }| alerts.acknowledge(id))
+    with_body(call, 404, |alerts, Number { id }| alerts.acknowledge(id))
 }
 
 /// Closes an alert.
 pub fn close(call: &Call) -> Reaction {
-    with_body(call, |alerts, Number { id }| alerts.close_one(id))
+    with_body(call, 404, |alerts, Number { id }| alerts.close_one(id))
 }
 
 #[derive(Deserialize)]
@@ -91,26 +94,32 @@ struct Quiet {
 
 /// Lets nobody hear of a rule, or of a key of it.
 pub fn silence(call: &Call) -> Reaction {
-    with_body(call, |alerts, Quiet { rule, key, duration }| {
+    with_body(call, 400, |alerts, Quiet { rule, key, duration }| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let duration = parse_duration(&duration).map_err(|e| Error::Refused(format!("duration: {e}")))?;
         alerts.silence(Silence { rule, key, until: now.as_secs_f64() + duration.as_secs_f64() })
     })
 }
 
-/// Does something with what a body says.
+/// Does something with what a body says. `refused` is the status when that can't be done: an alert that is
+/// closed is as good as none.
 fn with_body<T: for<'de> Deserialize<'de> + Send + 'static>(
     call: &Call,
+    refused: u16,
     work: impl FnOnce(&Alerts, T) -> Result<()> + Send + 'static,
 ) -> Reaction {
     match serde_json::from_slice(call.body) {
-        Ok(body) => later(call, move |alerts| work(alerts, body).map(|()| Answer::OK)),
+        Ok(body) => later(call, refused, move |alerts| work(alerts, body).map(|()| Answer::OK)),
         Err(e) => Reaction::Now(Answer::failure(400, &reason(&e))),
     }
 }
 
 /// Has the thread of alerts answer.
-fn later(call: &Call, work: impl FnOnce(&Alerts) -> Result<Answer> + Send + 'static) -> Reaction {
+fn later(
+    call: &Call,
+    refused: u16,
+    work: impl FnOnce(&Alerts) -> Result<Answer> + Send + 'static,
+) -> Reaction {
     let ticket = call.ticket.clone();
     call.site.shared.alerts.ask(Box::new(move |alerts| {
         // Whoever waits is answered in any case, and the thread goes on.
@@ -119,7 +128,7 @@ fn later(call: &Call, work: impl FnOnce(&Alerts) -> Result<Answer> + Send + 'sta
             Ok(Ok(answer)) => answer,
             Ok(Err(Error::Store(_))) => busy(Answer::failure(503, "the report store can't be used")),
             Ok(Err(e @ Error::Unknown { .. })) => Answer::failure(404, &e.to_string()),
-            Ok(Err(e)) => Answer::failure(400, &e.to_string()),
+            Ok(Err(e)) => Answer::failure(refused, &e.to_string()),
             Err(_) => Answer::failure(500, "a fault of this program"),
         });
     }));
@@ -135,7 +144,7 @@ mod tests {
         let all = Filter { limit: LISTED, ..Filter::default() };
         for (query, expected) in [
             ("", all.clone()),
-            ("command=alerts&other=1", all.clone()),
+            ("command=alerts", all.clone()),
             (
                 "since=1.5&rule=a+b&login=j%40x&limit=5",
                 Filter { since: Some(1.5), rule: Some("a b".into()), login: Some("j@x".into()), limit: 5 },

@@ -9,6 +9,13 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     values.next().and_then(|value| decode(value).map(Cow::into_owned))
 }
 
+/// The first name that is none of these.
+pub fn unknown<'q>(query: &'q str, known: &[&str]) -> Option<&'q str> {
+    let names = query.split('&').filter(|pair| !pair.is_empty());
+    let mut names = names.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    names.find(|name| decode(name).is_none_or(|name| !known.contains(&&*name)))
+}
+
 /// Text in which `%` escapes a byte and `+` stands for a blank.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
@@ -35,6 +42,20 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_nobody_knows_is_found() {
+        for (query, expected) in [
+            ("", None),
+            ("&&a=1&b", None),
+            ("%61=1", None),
+            ("a=1&c=2", Some("c")),
+            ("=null", Some("")),
+            ("a%=1", Some("a%")),
+        ] {
+            assert_eq!(unknown(query, &["a", "b"]), expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_value_is_found_and_decoded() {

@@ -142,7 +142,7 @@ fn sources_of_alerts_that_are_sent_are_blocked_and_nobody_else() {
     );
     daemon.wait_for_line("blocklist entry removed: alert=\"9\"");
     assert_eq!(told(&wforce.requests()[3]), ("delBLEntry".into(), json!({ "netmask": "198.51.100.0/26" })));
-    assert_eq!((close(&daemon, 1), close(&daemon, 99)), (400, 404));
+    assert_eq!((close(&daemon, 1), close(&daemon, 99)), (404, 404));
     // The same again is another alert.
     raise(&daemon, "a", "192.0.2.1", json!({}));
     assert_eq!(short(&wforce.wait_for(5)[4]), "add 192.0.2.1");
