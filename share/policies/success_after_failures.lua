@@ -4,6 +4,15 @@
 
 local store = reportStore()
 
+-- How often a login has failed at all. That is known at once; how often within a day must be looked up.
+local function failed(login)
+    local sum = 0
+    for _, hour in ipairs(store:values(login, "hour") or {}) do
+        sum = sum + hour.fail
+    end
+    return sum
+end
+
 return {
     name = "success_after_failures",
     summary = "A success after many wrong passwords.",
@@ -13,6 +22,9 @@ return {
     },
 
     on_success = function(lt, options)
+        if failed(lt.login) < options.passwords then
+            return
+        end
         local failures = store:failures({ login = lt.login, hours = options.hours })
         if not failures or failures.pwhashes < options.passwords then
             return

@@ -106,7 +106,9 @@ fn an_answer_says_what_the_configuration_says_it_does() {
             daemon.signal(Signal::SIGKILL);
             daemon.wait();
             assert_eq!(place.stored().get("joe"), Some(&1), "{ack} {durable}: it is on disk");
-            place.start("", &more).stop();
+            let daemon = place.start("", &more);
+            wait_for("what was answered to run", || place.ran().contains_key("joe").then_some(()));
+            daemon.stop();
         } else {
             daemon.stop();
         }
