@@ -20,9 +20,6 @@ use crate::transfer::reading::{Line, Reading};
 /// Reports that are stored together.
 const ROWS: usize = 5000;
 
-/// Lines that can't be read and are complained of one by one.
-const COMPLAINTS: u64 = 10;
-
 /// How long it waits until a store that is elsewhere has what was read, to learn from it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -186,14 +183,7 @@ impl Run<'_> {
 
     fn complain(&mut self, why: &str) {
         self.tally.bad += 1;
-        if self.tally.bad <= COMPLAINTS {
-            let (name, line) = (self.input.name().display(), self.input.place().lines);
-            let text = format!("{name}: line {line}: {why}");
-            self.progress.say(&text);
-        }
-        if self.tally.bad == COMPLAINTS {
-            self.progress.say("further bad lines are only counted");
-        }
+        self.progress.complain(self.input, self.tally.bad, why);
     }
 }
 

@@ -5,6 +5,11 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::transfer::input::Input;
+
+/// Lines that can't be read and are complained of one by one.
+const COMPLAINTS: u64 = 10;
+
 /// A bar that moves by bytes or by reports.
 pub struct Progress<'o> {
     bar: ProgressBar,
@@ -55,6 +60,16 @@ impl<'o> Progress<'o> {
     pub fn say(&mut self, text: &str) {
         // There is nowhere else to say it.
         self.bar.suspend(|| drop(writeln!(self.out, "{text}")));
+    }
+
+    /// Says why the line of `input` that was read last is bad, and is the `number`th: of many, the first.
+    pub fn complain(&mut self, input: &Input, number: u64, why: &str) {
+        if number <= COMPLAINTS {
+            self.say(&format!("{}: line {}: {why}", input.name().display(), input.place().lines));
+        }
+        if number == COMPLAINTS {
+            self.say("further bad lines are only counted");
+        }
     }
 
     /// Takes the bar away, and says what became of it.

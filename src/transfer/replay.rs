@@ -19,9 +19,6 @@ use crate::transfer::input::{Found, Input};
 use crate::transfer::progress::Progress;
 use crate::transfer::reading::{Line, Reading, Report};
 
-/// Lines that can't be read and are complained of one by one.
-const COMPLAINTS: u64 = 10;
-
 /// Lines after which the bar moves.
 const LOOK: u64 = 500;
 
@@ -167,10 +164,7 @@ impl Replay<'_> {
                 Line::Other => {}
                 Line::Bad(why) => {
                     bad += 1;
-                    if bad <= COMPLAINTS {
-                        let (name, line) = (input.name().display(), input.place().lines);
-                        progress.say(&format!("{name}: line {line}: {why}"));
-                    }
+                    progress.complain(input, bad, &why);
                 }
             }
             if input.place().lines.is_multiple_of(LOOK) {
