@@ -132,6 +132,7 @@ fn a_locked_file_refuses_reports_until_it_is_let_go() {
         let place = Place::new();
         let daemon = place.start(&format!("durable = {durable}"), "");
         assert_eq!(daemon.report(&report("first")).status, 200);
+        wait_for("its row", || (ask(&daemon, "s:profile('first') ~= nil") == "true").then_some(()));
         let other = rusqlite::Connection::open(place.file()).unwrap();
         wait_for("the lock", || other.execute_batch("BEGIN EXCLUSIVE").ok());
         if durable {
