@@ -64,7 +64,7 @@ pub static OPTIONS: &[Opt] = &[
     long("policies", "SET", "Run the policies of a set in a replay, whatever the configuration says."),
     flag("", "json", "Print each alert of a replay as a line of JSON."),
     long("repair-store", "FILE", "Save what can be saved of a damaged report store."),
-    flag("V", "version", "Print the version."),
+    flag("V", "version", "Print the versions of the program and of its libraries."),
     flag("h", "help", "Describe the options."),
 ];
 
@@ -280,11 +280,6 @@ fn explain(fail: Fail) -> Error {
 /// What `-h` prints.
 pub fn usage() -> String {
     options().usage("Usage: trackalert [OPTION]...\n\nTrack logins and alert on abuse. See trackalert(1).")
-}
-
-/// What `-V` prints.
-pub fn version() -> String {
-    format!("trackalert {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The configuration when the command line names none: the first of these that is there.

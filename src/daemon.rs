@@ -10,6 +10,7 @@ mod replay;
 mod start;
 mod store;
 mod transfer;
+mod version;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use generation::Generation;
 use learning::Learning;
 pub use replay::replay;
 pub use transfer::{export, import};
+pub use version::version;
 
 /// Everything that runs.
 struct Daemon {

@@ -87,7 +87,7 @@ fn run(action: Action) -> Result<()> {
     unix::give_up()?;
     match action {
         Action::Help => print(&cli::usage()),
-        Action::Version => print(&format!("{}\n", cli::version())),
+        Action::Version => print(&daemon::version()?),
         Action::Check(options) => daemon::check(&options),
         Action::Import(options, from) => daemon::import(&options, &from),
         Action::Export(options, to) => daemon::export(&options, &to),

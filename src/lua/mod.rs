@@ -262,6 +262,11 @@ impl State {
     }
 }
 
+/// The versions of the language and of its implementation, as these say them.
+pub fn version() -> Result<String> {
+    Ok(new_lua().load("return _VERSION .. ', ' .. jit.version").eval()?)
+}
+
 #[allow(unsafe_code)]
 fn new_lua() -> Lua {
     // SAFETY: policies are the administrator's own code and may load C modules, `ffi` and `debug`;

@@ -68,6 +68,11 @@ pub fn new_nonce() -> Result<[u8; NONCE]> {
     Ok(secretbox::gen_nonce().0)
 }
 
+/// The version of the library that runs, as it says it.
+pub fn version() -> &'static str {
+    sodiumoxide::version::version_string()
+}
+
 /// Seeds the generator of random numbers; without it, its output could be that of another process.
 fn init() -> Result<()> {
     sodiumoxide::init().map_err(|()| Error::Refused("the system has no random numbers".into()))

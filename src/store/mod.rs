@@ -91,6 +91,11 @@ pub fn memory_aside() -> Result<Connection> {
     make().map_err(|e| Error::Store(e.to_string()))
 }
 
+/// The version of SQLite.
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
+
 /// A report that was accepted and has not run.
 pub struct Pending {
     pub id: i64,

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use regex::Regex;
+
 use crate::support::{Folder, PROGRAM, Running, SERVER, Trackalert, run, wait_for};
 
 #[test]
@@ -11,7 +13,14 @@ fn help_and_version_are_printed() {
     assert_eq!((help.status, help.stderr.as_str()), (0, ""));
     assert!(help.stdout.starts_with("Usage: trackalert "), "{}", help.stdout);
     let version = run(&["--version", "-s"], "");
-    assert_eq!((version.status, version.stdout), (0, format!("trackalert {}\n", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(version.status, 0);
+    let lines: Vec<_> = version.stdout.lines().collect();
+    let lua = concat!("trackalert ", env!("CARGO_PKG_VERSION"), " (Lua 5.1, LuaJIT 2.1.");
+    assert!(lines[0].starts_with(lua) && lines[0].ends_with(')'), "{lines:?}");
+    let libraries = Regex::new(r"^Libraries: libsodium 1\.\d+\.\d+, SQLite 3\.\d+\.\d+$").unwrap();
+    assert!(libraries.is_match(lines[1]), "{lines:?}");
+    assert!(lines[2].starts_with("Features: ") && lines[2].split(' ').any(|word| word == "tls"), "{lines:?}");
+    assert_eq!(lines.len(), 3);
 }
 
 #[test]
