@@ -25,6 +25,7 @@ build: build-tools
 
 # In the foreground on 127.0.0.1:8084, with the configuration that is shipped and its memory in target/state.
 run: build-tools
+	$(call packages,curl:curl)
 	mkdir -p target/state
 	STATE_DIRECTORY=$(CURDIR)/target/state $(CARGO) run --release --locked -- -s -C conf/trackalert.conf
 
