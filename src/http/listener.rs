@@ -31,6 +31,14 @@ pub struct Opened {
     pub socket: Option<TcpListener>,
 }
 
+impl Opened {
+    /// Where it is, and the second at which its certificate expires, if it shows one that does.
+    pub fn expiry(&self) -> Option<(String, u64)> {
+        let expiry = self.tls.as_ref()?.expiry()?;
+        Some((self.place.actual.to_string(), expiry.as_secs()))
+    }
+}
+
 /// Opens what is `wanted` beside the listeners that are `held`.
 pub fn open(wanted: &[Listener], held: &[Place]) -> Result<Vec<Opened>> {
     let mut held = held.to_vec();

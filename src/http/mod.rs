@@ -93,11 +93,13 @@ impl Front {
         connections: usize,
     ) -> Result<()> {
         let places = listeners.iter().map(|opened| opened.place).collect();
+        let expiries: Vec<_> = listeners.iter().filter_map(Opened::expiry).collect();
         let listeners = self.door.watch(listeners)?;
         // They never wait, so that more of them than processors would only be in each other's way.
         let threads = config.worker_threads.min(thread::available_parallelism().map_or(1, NonZero::get));
         self.grow(&site, threads)?;
         self.listeners = places;
+        site.shared.stats.metrics.show_expiries(&expiries);
         self.leaving.extend(self.web.drain(threads..));
         // They know the site before the first client comes that is let in by it.
         self.tell_all(|| Message::Serve(site.clone()));

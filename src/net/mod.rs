@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod crypto;
+mod expiry;
 pub mod netmask;
 pub mod pem;
 pub mod tls;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
@@ -12,6 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::error::{Error, Result};
+use crate::net::expiry::expiry;
 use crate::net::pem;
 
 /// The versions that there are, oldest first.
@@ -106,12 +108,15 @@ fn iana(suite: CipherSuite) -> String {
 
 /// What a listener needs to speak TLS.
 #[derive(Clone, Debug)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    expiry: Option<UnixTime>,
+}
 
 /// Two that were read at different times may differ, whatever they were read from.
 impl PartialEq for ServerTls {
     fn eq(&self, other: &ServerTls) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.config, &other.config)
     }
 }
 
@@ -125,6 +130,7 @@ impl ServerTls {
         provider.cipher_suites.retain(|suite| options.allows(suite));
         let provider = Arc::new(provider);
         let shown = pem::certified_key(certificate, key)?;
+        let expiry = shown.end_entity_cert().ok().and_then(expiry);
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(&versions).map_err(refused)?;
         let builder = match &options.client_ca {
@@ -136,11 +142,16 @@ impl ServerTls {
         // What a session needs to be resumed is kept by the client, so no client costs memory later.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(refused)?;
-        Ok(ServerTls(Arc::new(config)))
+        Ok(ServerTls { config: Arc::new(config), expiry })
     }
 
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.clone()
+        self.config.clone()
+    }
+
+    /// When the certificate that is shown expires, if it says so.
+    pub fn expiry(&self) -> Option<UnixTime> {
+        self.expiry
     }
 }
 

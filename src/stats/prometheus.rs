@@ -6,7 +6,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use prometheus::{TextEncoder, proto::MetricFamily};
+use prometheus::{TextEncoder, proto::Metric, proto::MetricFamily};
 
 use crate::stats::latency::BOUNDS;
 
@@ -131,6 +131,8 @@ metrics! {
         "Seconds that each policy ran, for a report or on schedule.";
     policy_errors: IntCounterVec = "trackalert_policy_errors_total" ["policy"]
         "Failures of each policy.";
+    certificate_expiry: IntGaugeVec = "trackalert_certificate_expiry_seconds" ["listener"]
+        "When the certificate of a listener expires, in seconds since 1970.";
     build_info: IntGaugeVec = "trackalert_build_info" ["version"]
         "The version, as a label of the number 1.";
 }
@@ -152,14 +154,23 @@ impl Metrics {
 
     /// Forgets the counters of webhooks whose id and URL are not wanted any more.
     pub fn retain_webhooks(&self, keeps: impl Fn(&str, &str) -> bool) {
-        let families = self.webhook_events.collect();
-        for metric in families.iter().flat_map(MetricFamily::get_metric) {
-            let label = |name: &str| metric.get_label().iter().find(|pair| pair.name() == name);
-            let [id, url, status] =
-                ["id", "url", "status"].map(|name| label(name).map_or("", |pair| pair.value()));
-            if !keeps(id, url) {
+        for [id, url, status] in label_values(&self.webhook_events, ["id", "url", "status"]) {
+            if !keeps(&id, &url) {
                 // It is there: these are the labels that it has.
                 let _ = self.webhook_events.remove_label_values(&[id, url, status]);
+            }
+        }
+    }
+
+    /// Shows when the certificates of these listeners expire, and no others.
+    pub fn show_expiries(&self, expiries: &[(String, u64)]) {
+        for (listener, expiry) in expiries {
+            let expiry = i64::try_from(*expiry).unwrap_or(i64::MAX);
+            self.certificate_expiry.with_label_values(&[listener]).set(expiry);
+        }
+        for [listener] in label_values(&self.certificate_expiry, ["listener"]) {
+            if !expiries.iter().any(|(shown, _)| *shown == listener) {
+                let _ = self.certificate_expiry.remove_label_values(&[listener]);
             }
         }
     }
@@ -169,6 +180,15 @@ impl Metrics {
         let families: Vec<MetricFamily> = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
+}
+
+/// The values that the labels of a metric have.
+fn label_values<const N: usize>(metrics: &impl Collector, names: [&str; N]) -> Vec<[String; N]> {
+    let values = |metric: &Metric| {
+        let label = |name: &str| metric.get_label().iter().find(|pair| pair.name() == name);
+        names.map(|name| label(name).map_or("", |pair| pair.value()).to_owned())
+    };
+    metrics.collect().iter().flat_map(MetricFamily::get_metric).map(values).collect()
 }
 
 #[cfg(test)]
@@ -197,11 +217,27 @@ mod tests {
         metrics.alerts.with_label_values(&["x", "high", "sent"]).inc();
         metrics.alert_outbox.with_label_values(&["x"]).inc();
         metrics.alert_deliveries.with_label_values(&["x", "ok"]).inc();
+        metrics.show_expiries(&[("127.0.0.1:8443".into(), 1_795_000_000)]);
         let text = metrics.text();
         for (name, _, help) in TABLE {
             assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} in {text}");
         }
         assert!(text.contains("trackalert_commands_total{cmd=\"a\\\"b\\n\"} 1"), "{text}");
         assert!(text.contains("process_open_fds"), "{text}");
+    }
+
+    #[test]
+    fn only_listeners_that_are_there_have_an_expiry() {
+        let metrics = Metrics::new();
+        let [first, second] = [("192.0.2.1:443".to_owned(), 1), ("192.0.2.1:444".to_owned(), 2)];
+        for shown in [vec![first.clone()], vec![first.clone(), second.clone()], vec![second], vec![]] {
+            metrics.show_expiries(&shown);
+            let text = metrics.text();
+            let lines = text.lines().filter(|line| line.starts_with("trackalert_certificate_expiry_seconds"));
+            let expected = shown.iter().map(|(listener, expiry)| {
+                format!("trackalert_certificate_expiry_seconds{{listener=\"{listener}\"}} {expiry}")
+            });
+            assert!(lines.eq(expected), "{text}");
+        }
     }
 }

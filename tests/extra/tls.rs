@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use chrono::NaiveDateTime;
 use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
@@ -17,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::support::certificate::{make, openssl};
 use crate::support::http::request;
 use crate::support::tls::{TlsServer, folder};
-use crate::support::{PROGRAM, run, skipped, wait_for};
+use crate::support::{PROGRAM, SERVER, output, run, skipped, wait_for};
 
 /// What openssl's client prints when it asks for `/livez` with these options.
 fn ask(server: &TlsServer, options: &[&str]) -> String {
@@ -169,6 +170,39 @@ fn certificates_are_read_again_with_the_configuration() {
     assert!(line.ends_with("server.key: no private key in PEM format"), "{line}");
     assert!(is_shown());
     assert_eq!(kept.get("/livez").status, 200);
+}
+
+#[test]
+fn the_metrics_tell_when_certificates_expire() {
+    let Some((folder, authority)) = folder() else { return };
+    let [path, key] = ["server.pem", "server.key"].map(|name| folder.path(name));
+    let expiry = || {
+        let mut command = Command::new("openssl");
+        let printed = output(command.args(["x509", "-noout", "-enddate", "-in"]).arg(&path)).stdout;
+        let date = NaiveDateTime::parse_from_str(printed.trim(), "notAfter=%b %e %H:%M:%S %Y GMT");
+        u64::try_from(date.unwrap().and_utc().timestamp()).unwrap()
+    };
+    let server = TlsServer::start_in(folder, authority, "{}", "");
+    let (daemon, address) = (&server.daemon, server.address);
+    let shown = || {
+        let text = daemon.get("/metrics").text();
+        let lines =
+            text.lines().filter_map(|line| line.strip_prefix("trackalert_certificate_expiry_seconds"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = expiry();
+    let line = |expiry: u64| format!("{{listener=\"{address}\"}} {expiry}");
+    assert_eq!(shown(), [line(first)], "and none of the listener without TLS");
+    // After 2049 dates have another form.
+    let renew = ["req", "-x509", "-subj", "/CN=server", "-days", "50000", "-key"];
+    openssl(renew, &[&key, "-out".as_ref(), &path]);
+    let second = expiry();
+    assert!(second > first + 40_000 * 86_400);
+    assert_eq!(shown(), [line(first)], "what is shown is what counts");
+    daemon.reload();
+    assert_eq!(shown(), [line(second)]);
+    daemon.reload_with(SERVER);
+    assert!(shown().is_empty());
 }
 
 #[test]
