@@ -179,22 +179,14 @@ build-tools:
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
 # uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics,
 # systemd rates its unit and says which system calls that leaves, libfaketime puts the clock forward
-# and back, and a ClickHouse server runs for tests alone.
-TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketime clickhouse-server \
-    clickhouse-client
-
-# Installs them so that no server starts, now or when the machine does.
-INSTALL_STOPPED := policy=/usr/sbin/policy-rc.d; \
-    if [ ! -e $$policy ]; then printf "\#!/bin/sh\nexit 101\n" >$$policy; chmod 755 $$policy; \
-        trap "rm -f $$policy" EXIT; fi; \
-    apt-get install -qy --no-install-recommends $(TEST_PACKAGES) && \
-    { ! command -v systemctl >/dev/null || systemctl -q disable clickhouse-server; }
+# and back, and Prometheus itself evaluates the alerting rules and the dashboard. Not every release of
+# Debian has ClickHouse; its tests are skipped where there is none.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketime prometheus \
+    -- clickhouse-server clickhouse-client
 
 check-tools: build-tools
 	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)
-	@! command -v apt-get >/dev/null || \
-	    dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || \
-	    { $(SUDO) apt-get update -q && $(SUDO) sh -c '$(INSTALL_STOPPED)'; }
+	@tests/packages $(TEST_PACKAGES)
 	@command -v cargo-deny >/dev/null || \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	    $(CARGO) install --locked cargo-deny

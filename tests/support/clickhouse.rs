@@ -1,7 +1,6 @@
 //! A ClickHouse server for tests: the real one, on loopback, with a folder of its own that goes with it.
 //! Unit tests include this file as well. CLICKHOUSE_SERVER names another program than Debian's.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 /// Who may use the server. The password has what must be escaped in a URL.
 const USER: &str = "tracker";
@@ -26,8 +26,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it answers.
-    pub fn start() -> Server {
+    /// Starts a server and waits until it answers; nothing if there is none to start, as not every
+    /// release of Debian has one.
+    pub fn start() -> Option<Server> {
+        if program().is_none() {
+            // Past the runner's capture of what passing tests print.
+            let _ = writeln!(std::io::stderr(), "skipped: there is no clickhouse-server");
+            return None;
+        }
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("trackalert-clickhouse-{}-{number}", std::process::id());
@@ -39,7 +45,7 @@ impl Server {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             configure(&folder, port);
             if let Some(process) = run(&folder, port) {
-                return Server { folder, port, process: Some(process) };
+                return Some(Server { folder, port, process: Some(process) });
             }
         }
         panic!(
@@ -76,20 +82,28 @@ impl Drop for Server {
     }
 }
 
+/// The program that is to be run, if there is one.
+fn program() -> Option<PathBuf> {
+    if let Some(other) = env::var_os("CLICKHOUSE_SERVER") {
+        return Some(other.into());
+    }
+    // Where Debian has it, only root looks for programs.
+    let places = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
+    let places = places.into_iter().flatten().chain(["/usr/sbin".into()]);
+    places.map(|place| place.join("clickhouse-server")).find(|program| program.exists())
+}
+
 /// Starts the process and waits until it answers; nothing if it ends before.
 fn run(folder: &Path, port: u16) -> Option<Child> {
-    // Where Debian has it, only root looks for programs.
-    let debian = Path::new("/usr/sbin/clickhouse-server");
-    let program = if debian.exists() { debian } else { Path::new("clickhouse-server") };
-    let other = std::env::var_os("CLICKHOUSE_SERVER");
-    let mut process = Command::new(other.as_deref().unwrap_or(program.as_ref()))
+    let program = program().unwrap();
+    let mut process = Command::new(&program)
         .arg(format!("--config-file={}", folder.join("config.xml").display()))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|e| panic!("clickhouse-server: {e}: tests need Debian's package (make check-tools)"));
+        .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let start = Instant::now();
     while !answers(port) {
         if process.try_wait().unwrap().is_some() {
@@ -154,7 +168,7 @@ fn configure(folder: &Path, port: u16) {
 
 #[test]
 fn the_server_answers_until_it_is_killed_and_when_it_is_back() {
-    let mut server = Server::start();
+    let Some(mut server) = Server::start() else { return };
     assert!(
         answers(server.port) && server.url().ends_with(&format!("@127.0.0.1:{}/trackalert", server.port))
     );

@@ -225,7 +225,7 @@ mod tests {
             whole: u64,
             merged: u64,
         }
-        let server = Server::start();
+        let Some(server) = Server::start() else { return };
         let client = Client::new(&ClickHouse::parse(&server.url()).unwrap(), &Tls::default()).unwrap();
         client.make_database().unwrap();
         for count in [0, 1, 63, 64, 65, 10_000, 1_000_000] {
