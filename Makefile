@@ -37,6 +37,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	grep -rlI '^#!/bin/sh' .ci share tests --exclude-dir=target --exclude='*.rs' --exclude='*.py' | xargs shellcheck
 
 # Alerts by mail are given to a server from PyPI.
 SMTP_TOOLS := target/smtp
@@ -179,13 +180,14 @@ build-tools:
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
 # uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics,
 # systemd rates its unit and says which system calls that leaves, libfaketime puts the clock forward
-# and back, and Prometheus itself evaluates the alerting rules and the dashboard. Not every release of
-# Debian has ClickHouse; its tests are skipped where there is none.
-TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketime prometheus \
-    -- clickhouse-server clickhouse-client
+# and back, daemontools and runit supervise the daemon, and Prometheus itself evaluates the alerting
+# rules and the dashboard. Not every release of Debian has ClickHouse; its tests are skipped where there
+# is none.
+TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketime daemontools runit \
+    prometheus -- clickhouse-server clickhouse-client
 
 check-tools: build-tools
-	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl)
+	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl shellcheck:shellcheck jq:jq)
 	@tests/packages $(TEST_PACKAGES)
 	@command -v cargo-deny >/dev/null || \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \

@@ -16,5 +16,7 @@ mod policies;
 mod properties;
 /// What fuzzing found.
 mod regression;
+/// Supervisors and the init script.
+mod supervise;
 /// The running program and its clients.
 mod support;

@@ -9,6 +9,7 @@ pub mod http;
 pub mod shell;
 pub mod smtp;
 pub mod store;
+pub mod syslog;
 pub mod terminal;
 pub mod tls;
 
