@@ -37,7 +37,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	grep -rlI '^#!/bin/sh' .ci share tests --exclude-dir=target --exclude='*.rs' --exclude='*.py' | xargs shellcheck
+	grep -rlIE '^#!/bin/(ba)?sh' .ci share tests --exclude-dir=target --exclude='*.rs' --exclude='*.py' | xargs shellcheck
 
 # Alerts by mail are given to a server from PyPI.
 SMTP_TOOLS := target/smtp

@@ -27,6 +27,7 @@ authorities=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 inside() {
     local root=$1
     shift
+    # shellcheck disable=SC2016 # That shell shall expand it.
     unshare --mount --pid --fork --kill-child bash -euc '
         root=$1; toolchain=$2; shift 2
         mount --make-rprivate /
