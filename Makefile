@@ -175,7 +175,7 @@ define packages
 endef
 
 build-tools:
-	$(call packages,cc:gcc)
+	$(call packages,cc:gcc cc:libc6-dev)
 
 # What tests use beside commands: lua-cjson stands for every C module of Lua that policies load,
 # uap-core has patterns of User-Agents and their cases, Prometheus' own library reads the metrics,
