@@ -15,8 +15,8 @@ USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
-.PHONY: all build run check fmt lint test api check-sql doc pages policy audit bench fuzz soak chaos install \
-    build-tools check-tools
+.PHONY: all build run check fmt lint test api check-sql doc pages html policy audit bench fuzz soak chaos \
+    install build-tools check-tools
 
 all: build
 
@@ -37,7 +37,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	grep -rlIE '^#!/bin/(ba)?sh' .ci share tests --exclude-dir=target --exclude='*.rs' --exclude='*.py' | xargs shellcheck
+	grep -rlIE '^#!/bin/(ba)?sh' .ci man share tests --exclude-dir=target --exclude='*.rs' --exclude='*.py' | xargs shellcheck
 
 # Alerts by mail are given to a server from PyPI.
 SMTP_TOOLS := target/smtp
@@ -81,6 +81,11 @@ doc:
 
 pages:
 	mandoc -T lint -W warning $(PAGES)
+
+# The pages for a browser.
+html:
+	$(call packages,mandoc:mandoc)
+	man/html target/html
 
 # The advisory database is not asked: it can't be fetched everywhere that this must run.
 policy:
