@@ -10,6 +10,8 @@ mod extra;
 mod faults;
 /// Imports flow one way only.
 mod layers;
+/// The manual pages and the README.
+mod pages;
 /// The policies that are shipped.
 mod policies;
 /// What must hold whatever strangers write, for the fuzz targets and here.
