@@ -16,6 +16,9 @@ use crate::support::{Folder, PROGRAM, SERVER, Trackalert};
 
 const README: &str = "README.md";
 
+/// How the block begins that asks what the block before it has made to be asked.
+const SHOWS_POLICIES: &str = "target/release/trackalert -C conf/trackalert.conf -e";
+
 #[test]
 fn every_example_of_the_readme_works() {
     run_all(
@@ -25,6 +28,8 @@ fn every_example_of_the_readme_works() {
             ("curl -u wforce:super -d", first_report),
             ("for n in $(seq 15)", first_alert),
             ("(echo 'controlSocket", asks),
+            // Run with the block before it.
+            (SHOWS_POLICIES, |_| {}),
             ("curl -s -u wforce:super http://127.0.0.1:8084/metrics", counts),
             ("zcat tests/data/scenarios/", replays),
             ("addListener(", |text| stop(daemon(&here(text)))),
@@ -81,23 +86,25 @@ fn first_alert(_: &str) {
     stop(daemon);
 }
 
+/// The console is set up, and asked by the next block.
 fn asks(text: &str) {
     if !has("curl") {
         return;
     }
     let daemon = alerted();
+    let after = example(README, SHOWS_POLICIES);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = text
-        .replace("target/release/", "")
-        .replace("conf/trackalert.conf", "trackalert.conf")
-        .replace("127.0.0.1:4004", &port.to_string());
+    let here = |text: &str| {
+        text.replace("target/release/", "")
+            .replace("conf/trackalert.conf", "trackalert.conf")
+            .replace("127.0.0.1:4004", &port.to_string())
+    };
     // No other daemon of this machine is to hear of it.
-    let (before, after) = text.split_once("pkill -HUP -x trackalert\n").unwrap();
-    sh_ok(&daemon.folder.path(""), before);
+    sh_ok(&daemon.folder.path(""), here(text).trim_end().strip_suffix("pkill -HUP -x trackalert").unwrap());
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_line("reloaded");
     let state = format!("export STATE_DIRECTORY={}\n", daemon.folder.path("").display());
-    let shown = sh_ok(&daemon.folder.path(""), &format!("{state}{after}"));
+    let shown = sh_ok(&daemon.folder.path(""), &format!("{state}{}", here(&after)));
     assert!(shown.contains("password_spray"), "{shown}");
     stop(daemon);
 }
