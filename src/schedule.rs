@@ -87,6 +87,8 @@ impl Timer {
         for Scheduled { name, when, .. } in scheduled {
             let known = entries.iter().chain(&plan.entries).find(|entry| *entry.name == **name);
             let run = known.map_or_else(|| Arc::new(Run::new(now)), |entry| entry.run.clone());
+            // Whoever reads the metrics sees an increase only of what was there before it.
+            self.0.stats.metrics.background_skipped.with_label_values(&[name]);
             entries.push(Entry { name: Arc::from(name.as_str()), next: Next::new(when, &clock), run });
         }
         plan.entries = entries;
