@@ -20,6 +20,8 @@ mod migration;
 mod mistakes;
 /// C modules and Lua modules beside the configuration.
 mod modules;
+/// What Prometheus and Grafana are given.
+mod observe;
 /// Root given up, and what every process gives up.
 mod privileges;
 /// The Lua prompt on a terminal.

@@ -6,6 +6,7 @@ pub mod clickhouse;
 pub mod console;
 pub mod hook;
 pub mod http;
+pub mod prometheus;
 pub mod shell;
 pub mod smtp;
 pub mod store;
