@@ -8,7 +8,7 @@ use crate::support::hook::{OK, Sink};
 use crate::support::shell::shell;
 use crate::support::{Folder, SERVER, Trackalert, output, run, wait_for};
 
-/// Leaves the daemon this many KiB of address space: too few for the stack of a further thread.
+/// Leaves the daemon this many KiB of address space.
 fn limit(daemon: &Trackalert, kib: u64) {
     let most = (daemon.status("VmSize") + kib) * 1024;
     let (pid, most) = (daemon.pid().to_string(), format!("--as={most}:{most}"));
@@ -35,11 +35,12 @@ fn a_start_that_needs_more_threads_says_which() {
 fn a_reload_that_finds_none_changes_nothing() {
     let config = format!("{SERVER}setReport(function() infoLog('old') end)");
     let daemon = Trackalert::start_with(Folder::new(), &config, shell(""));
-    limit(&daemon, 40 << 10);
+    // Enough to read all files anew, and not for the stacks.
+    limit(&daemon, 150 << 10);
     let threads = daemon.status("Threads");
-    daemon.folder.write("trackalert.conf", &format!("{config}setNumReportThreads(64)"));
+    daemon.folder.write("trackalert.conf", &format!("{config}setNumReportThreads(1000)"));
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_line("not reloaded, everything stays as it was: 64 report threads: ");
+    daemon.wait_for_line("not reloaded, everything stays as it was: 1000 report threads: ");
     assert_eq!(daemon.report("{}").status, 200);
     daemon.wait_for_line("old: ");
     wait_for("no more threads than before", || (daemon.status("Threads") <= threads).then_some(()));
@@ -60,6 +61,7 @@ fn a_stuck_thread_that_can_not_be_replaced_is_logged_and_the_rest_works() {
         end)",
         sink.url("/")
     ));
+    // Too little for the stack of a further thread.
     limit(&daemon, 20 << 10);
     daemon.report(r#"{"login":"stuck"}"#);
     daemon.wait_for_line("has not returned and can't be interrupted");
