@@ -5,18 +5,23 @@
 CARGO      ?= cargo
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
-SBINDIR    := $(DESTDIR)$(PREFIX)/sbin
-MANDIR     := $(DESTDIR)$(PREFIX)/share/man
-DATADIR    := $(DESTDIR)$(PREFIX)/share/trackalert
-CONFDIR    := $(DESTDIR)$(SYSCONFDIR)/trackalert
-UNITDIR    := $(DESTDIR)$(PREFIX)/lib/systemd/system
-USERDIR    := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+BINDIR      = $(PREFIX)/bin
+DATADIR     = $(PREFIX)/share/trackalert
+DOCDIR      = $(PREFIX)/share/doc/trackalert
+MANDIR      = $(PREFIX)/share/man
+UNITDIR     = $(PREFIX)/lib/systemd/system
+USERDIR     = $(PREFIX)/lib/sysusers.d
+CONFDIR     = $(SYSCONFDIR)/wforce
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# What is made of one commit has its time.
+MADE_AT = $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
 .PHONY: all build run check fmt lint test api check-sql doc pages html policy audit bench fuzz soak chaos \
-    install build-tools check-tools
+    install install-files uninstall dist package-root deb rpm build-tools check-tools
 
 all: build
 
@@ -137,26 +142,121 @@ chaos: build
 	STORE_KILLS=$(STORE_KILLS) $(CARGO) test --locked --test tests \
 	    what_was_acknowledged_survives_every_kill
 
+# What is installed: a folder, a mode, and files, some with another name there. In their text @BINDIR@,
+# @CONFDIR@ and @DATADIR@ become the folders. The program comes beside them.
+define FILES
+$(MANDIR)/man1 644 $(wildcard man/*.1)
+$(MANDIR)/man5 644 $(wildcard man/*.5)
+$(MANDIR)/man7 644 $(wildcard man/*.7)
+$(UNITDIR) 644 share/trackalert.service
+$(USERDIR) 644 share/trackalert.sysusers:trackalert.conf
+$(DOCDIR) 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+$(DATADIR) 755 share/setup
+$(DATADIR) 644 conf/trackalert.conf share/openapi.yaml share/clickhouse/schema.sql:clickhouse.sql
+$(DATADIR)/policies 644 $(wildcard share/policies/*.lua)
+$(DATADIR)/prometheus 644 $(wildcard share/prometheus/*)
+$(DATADIR)/grafana 644 $(wildcard share/grafana/*)
+$(DATADIR)/sysv 755 $(wildcard share/sysv/*)
+$(DATADIR)/daemontools 755 $(filter-out %/log,$(wildcard share/daemontools/*))
+$(DATADIR)/daemontools/log 755 $(wildcard share/daemontools/log/*)
+$(DATADIR)/runit 755 $(filter-out %/log,$(wildcard share/runit/*))
+$(DATADIR)/runit/log 755 $(wildcard share/runit/log/*)
+endef
+export FILES
+
+# $(call each-file,COMMANDS) runs commands with $source, $target and $mode of each.
+define each-file
+	@set -e; echo "$$FILES" | while read -r folder mode files; do for file in $$files; do \
+	    source=$${file%%:*}; target=$(DESTDIR)$$folder/$${file##*[:/]}; $(1); \
+	done; done
+endef
+
+# The program that is installed.
+PROGRAM ?= target/release/trackalert
+
+# On this system the user is made, and a configuration with secrets of its own.
 install: build
-	install -d $(SBINDIR) $(CONFDIR) $(DATADIR) $(UNITDIR) $(USERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7
-	install -m 0755 target/release/trackalert $(SBINDIR)/trackalert
-	test -e $(CONFDIR)/trackalert.conf || install -m 0640 conf/trackalert.conf $(CONFDIR)/trackalert.conf
-	install -m 0644 man/*.1 $(MANDIR)/man1/
-	install -m 0644 man/*.5 $(MANDIR)/man5/
-	install -m 0644 man/*.7 $(MANDIR)/man7/
-	install -m 0644 share/openapi.yaml $(DATADIR)/openapi.yaml
-	install -m 0644 share/clickhouse/schema.sql $(DATADIR)/clickhouse.sql
-	cp -R share/daemontools $(DATADIR)/
-	install -d $(DATADIR)/policies
-	install -m 0644 share/policies/*.lua $(DATADIR)/policies/
-	sed -e 's,@SBINDIR@,$(PREFIX)/sbin,' -e 's,@CONFDIR@,$(SYSCONFDIR)/trackalert,' \
-	    share/trackalert.service > $(UNITDIR)/trackalert.service
-	install -m 0644 share/trackalert.sysusers $(USERDIR)/trackalert.conf
-# On this system the user of the unit can be made, and let read what only root could read so far.
+	$(MAKE) install-files
 ifeq ($(DESTDIR),)
-	@! command -v systemd-sysusers >/dev/null || systemd-sysusers $(USERDIR)/trackalert.conf
-	@! getent group trackalert >/dev/null || chgrp trackalert $(CONFDIR)/trackalert.conf
+	$(DATADIR)/setup
 endif
+
+# Without building anything.
+install-files:
+	install -d $(DESTDIR)$(BINDIR)
+	install -m 755 $(PROGRAM) $(DESTDIR)$(BINDIR)/trackalert
+	$(call each-file,install -d $${target%/*}; \
+	    sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@CONFDIR@|$(CONFDIR)|g' -e 's|@DATADIR@|$(DATADIR)|g' \
+	        $$source >$$target; chmod $$mode $$target)
+ifneq ($(DESTDIR),)
+	install -d $(DESTDIR)$(CONFDIR)
+	test -e $(DESTDIR)$(CONFDIR)/trackalert.conf || \
+	    install -m 640 conf/trackalert.conf $(DESTDIR)$(CONFDIR)/trackalert.conf
+endif
+
+# What was installed goes, and folders that are ours and empty then. The configuration stays, and the store.
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/trackalert
+	$(call each-file,rm -f $$target)
+	@for folder in $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR); do \
+	    [ ! -d $$folder ] || find $$folder -depth -type d -exec rmdir {} \; 2>/dev/null || true; \
+	done
+
+# The last commit and every crate in one archive, which cargo builds from offline. Two runs make the same.
+DIST := target/dist
+
+dist:
+	$(call packages,xz:xz-utils)
+	rm -rf $(DIST)/trackalert-$(VERSION)
+	mkdir -p $(DIST)/trackalert-$(VERSION)/.cargo
+	git archive HEAD | tar -x -C $(DIST)/trackalert-$(VERSION)
+	cd $(DIST)/trackalert-$(VERSION) && $(CARGO) vendor --quiet --locked >/dev/null && \
+	    printf '%s\n' '[source.crates-io]' 'replace-with = "vendored-sources"' '' \
+	        '[source.vendored-sources]' 'directory = "vendor"' >.cargo/config.toml
+	tar -c --format gnu --sort name --owner 0 --group 0 --numeric-owner --mtime @$(MADE_AT) \
+	    --mode u=rwX,go=rX -C $(DIST) trackalert-$(VERSION) | xz -T 1 >$(DIST)/trackalert-$(VERSION).tar.xz
+	rm -rf $(DIST)/trackalert-$(VERSION)
+	@ls -l $(DIST)/trackalert-$(VERSION).tar.xz
+
+# The libsodium of a package's program: the system's, so that its updates count, where its headers are
+# (libsodium-dev on Debian, libsodium-devel elsewhere) and not too old; or else `own`, the one of its crate.
+SODIUM ?= $(shell pkg-config --atleast-version 1.0.18 libsodium 2>/dev/null && echo system || echo own)
+
+# Where a package's files are put together, as on the system that it is for.
+ROOT = target/package/root
+
+# Symbols that only debuggers need go. Those that C modules of Lua look for are of another kind and stay.
+package-root: build-tools
+	$(call packages,strip:binutils)
+	@echo "libsodium: $(SODIUM)"
+	$(if $(filter system,$(SODIUM)),SODIUM_USE_PKG_CONFIG=1) $(CARGO) build --release --locked
+	rm -rf target/package
+	$(MAKE) install-files DESTDIR=$(ROOT) PREFIX=/usr SYSCONFDIR=/etc
+	strip --strip-unneeded $(ROOT)/usr/bin/trackalert
+	gzip -9n $(ROOT)/usr/share/man/man*/*
+	rm -r $(ROOT)/etc
+
+DEB_REVISION   ?= 1
+DEB_MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
+
+# The package is left in target/debian. Debian keeps init scripts, licences and changes in places of its own.
+deb: package-root
+	$(call packages,dpkg-shlibdeps:dpkg-dev)
+	$(call cargo-tool,cargo-deb)
+	[ ! -d share/sysv ] || { install -d $(ROOT)/etc && mv $(ROOT)/usr/share/trackalert/sysv $(ROOT)/etc/init.d; }
+	cd $(ROOT)/usr/share/doc/trackalert && rm LICENSE-* && mv CHANGELOG.md changelog && gzip -9n changelog
+	install -D -m 644 share/debian/lintian $(ROOT)/usr/share/lintian/overrides/trackalert
+	awk -v version=$(VERSION)-$(DEB_REVISION) -v date="$$(date -R -u -d @$(MADE_AT))" \
+	    -v maintainer="$(DEB_MAINTAINER)" -f share/debian/changelog.awk CHANGELOG.md >target/package/changelog
+	SOURCE_DATE_EPOCH=$(MADE_AT) $(CARGO) deb --no-build --no-strip --deb-revision $(DEB_REVISION)
+
+# The package is left in target/generate-rpm. Its files are sorted by the mode and the mark that they get.
+rpm: package-root
+	$(call cargo-tool,cargo-generate-rpm)
+	mkdir -p target/package/programs target/package/docs/usr/share
+	cd $(ROOT) && find . -type f -perm -100 -exec cp --parents {} ../programs \; -delete
+	mv $(ROOT)/usr/share/doc $(ROOT)/usr/share/man target/package/docs/usr/share/
+	SOURCE_DATE_EPOCH=$(MADE_AT) $(CARGO) generate-rpm
 
 # $(call pypi,FOLDER) installs what the first prerequisite lists, from PyPI, which must be reached for it.
 define pypi
@@ -179,6 +279,13 @@ define packages
 	fi
 endef
 
+# $(call cargo-tool,NAME) installs a tool that is not there, in minutes: how fast it runs does not matter.
+define cargo-tool
+	@command -v $(1) >/dev/null || \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install --locked $(1)
+endef
+
 build-tools:
 	$(call packages,cc:gcc cc:libc6-dev)
 
@@ -194,6 +301,4 @@ TEST_PACKAGES := lua-cjson uap-core python3-prometheus-client systemd libfaketim
 check-tools: build-tools
 	$(call packages,mandoc:mandoc wrk:wrk curl:curl openssl:openssl shellcheck:shellcheck jq:jq)
 	@tests/packages $(TEST_PACKAGES)
-	@command -v cargo-deny >/dev/null || \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	    $(CARGO) install --locked cargo-deny
+	$(call cargo-tool,cargo-deny)

@@ -12,6 +12,8 @@ mod chaos;
 mod device;
 /// Clients that mean no good, or do none.
 mod hostile;
+/// What is installed, and what an installation begins with.
+mod install;
 /// Many clients, many reports, and the end of both.
 mod load;
 /// A configuration that users have already.

@@ -26,7 +26,7 @@ fn unit() -> String {
 /// The unit as it is installed, but for this program.
 fn installed(folder: &Folder) -> PathBuf {
     let program = Path::new(PROGRAM).parent().unwrap().display().to_string();
-    let unit = unit().replace("@SBINDIR@", &program).replace("@CONFDIR@", "/etc/trackalert");
+    let unit = unit().replace("@BINDIR@", &program).replace("@CONFDIR@", "/etc/wforce");
     folder.write("trackalert.service", &unit)
 }
 
@@ -37,6 +37,7 @@ fn the_unit_leaves_no_more_than_is_needed() {
     for line in [
         "User=trackalert",
         "StateDirectory=trackalert",
+        "StateDirectoryMode=0700",
         "LimitCORE=0",
         "CapabilityBoundingSet=",
         "AmbientCapabilities=",
