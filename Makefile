@@ -213,8 +213,8 @@ dist:
 	cd $(DIST)/trackalert-$(VERSION) && $(CARGO) vendor --quiet --locked >/dev/null && \
 	    printf '%s\n' '[source.crates-io]' 'replace-with = "vendored-sources"' '' \
 	        '[source.vendored-sources]' 'directory = "vendor"' >.cargo/config.toml
-	tar -c --format gnu --sort name --owner 0 --group 0 --numeric-owner --mtime @$(MADE_AT) \
-	    --mode u=rwX,go=rX -C $(DIST) trackalert-$(VERSION) | xz -T 1 >$(DIST)/trackalert-$(VERSION).tar.xz
+	XZ_OPT="-6 -T 1" tar -cJ -f $(DIST)/trackalert-$(VERSION).tar.xz --format gnu --sort name --owner 0 --group 0 \
+	    --numeric-owner --mtime @$(MADE_AT) --mode u=rwX,go=rX -C $(DIST) trackalert-$(VERSION)
 	rm -rf $(DIST)/trackalert-$(VERSION)
 	@ls -l $(DIST)/trackalert-$(VERSION).tar.xz
 
