@@ -1,10 +1,11 @@
 //! The examples of trackalert_api(7).
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::example::{daemon, has, request, run_all, stop, wforce_reports};
+use super::example::{daemon, has, request, run_all, sh_ok, stop, wforce_reports};
 use crate::support::{Folder, PROGRAM, SERVER, Trackalert};
 
 #[test]
@@ -31,6 +32,7 @@ fn every_example_of_the_api_works() {
                 }
             }),
             ("addWebHook", |text| wforce_reports(&secret(), text)),
+            ("rule_files:", configures_prometheus),
         ],
     );
 }
@@ -46,6 +48,19 @@ fn custom(body: &str) -> Value {
         "{SERVER}setCustomEndpoint('custom', function() return true, {{ name = 'value' }} end)"
     ));
     daemon.client().post("/command/custom", body).json()
+}
+
+/// Asserts that Prometheus takes the configuration, with the rules that are shipped.
+fn configures_prometheus(text: &str) {
+    if !has("promtool") {
+        return;
+    }
+    let folder = Folder::new();
+    let share = Path::new(env!("CARGO_MANIFEST_DIR")).join("share").display().to_string();
+    let config = text.replace("/usr/share/trackalert", &share);
+    assert_ne!(config, text);
+    folder.write("prometheus.yml", &config);
+    sh_ok(&folder.path(""), "promtool check config prometheus.yml");
 }
 
 fn refuses(text: &str) {
