@@ -24,7 +24,7 @@ wait_for() {
 }
 
 password() { sed -n 's/^setWebserverPassword("\(.*\)")$/\1/p' $config; }
-answers() { curl -sf -u "wforce:$(password)" http://127.0.0.1:8084/command/ping; }
+answers() { curl -sf -u "wforce:$(password)" http://127.0.0.1:8084/command/stats; }
 silent() { ! curl -s -o /dev/null http://127.0.0.1:8084/; }
 sends() { [ "$(curl -s -u "wforce:$(password)" -d "$report" http://127.0.0.1:8084/command/report)" = '{"status":"ok"}' ]; }
 has_stat() { curl -s -u "wforce:$(password)" http://127.0.0.1:8084/metrics | grep -q "metric=\"$1\""; }
@@ -44,6 +44,9 @@ apt-get install -qy --no-install-recommends curl sysvinit-utils procps
 # What the package needs stays when it goes.
 dpkg-deb -f "$first" Depends | tr ',' '\n' | sed 's/|.*//; s/(.*//; s/:any//' |
     xargs apt-get install -qy --no-install-recommends
+# Without this file invoke-rc.d starts nothing where no init runs.
+printf '#!/bin/sh\nexit 0\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
 files >/tmp/before
 
 say "install"
@@ -76,7 +79,8 @@ code=0; service trackalert status || code=$?
 
 as_user() { setpriv --reuid trackalert --regid trackalert --init-groups env STATE_DIRECTORY=$state "$@"; }
 say "-s"
-as_user trackalert -s >/tmp/log 2>&1 &
+# The function in the background would be a shell in between, which the signals would go to.
+setpriv --reuid trackalert --regid trackalert --init-groups env STATE_DIRECTORY=$state trackalert -s >/tmp/log 2>&1 &
 pid=$!
 wait_for "it to answer" answers
 sends || fail "no report taken"
@@ -101,7 +105,7 @@ install_package "$second"
 wait_for "the new version" answers
 [ "$(sha256sum $config)" = "$(echo "$before" | head -n 1)" ] || fail "the configuration was changed"
 [ "$(pidof trackalert)" != "$old" ] || fail "the old program still runs"
-[ "$(console "=reportStore():profile('joe@example.com').days")" = 1 ] || fail "the store has forgotten"
+[ "$(console "reportStore():profile('joe@example.com').days")" = 1 ] || fail "the store has forgotten"
 
 say "remove and purge"
 apt-get remove -qy trackalert
