@@ -171,11 +171,15 @@ define each-file
 	done; done
 endef
 
-# The program that is installed.
+# The program that is installed. Built already, it lets root install it, who need not have cargo.
 PROGRAM ?= target/release/trackalert
 
+target/release/trackalert: Cargo.toml Cargo.lock build.rs $(shell find src share -type f)
+	$(MAKE) build
+	@touch $@
+
 # On this system the user is made, and a configuration with secrets of its own.
-install: build
+install: $(PROGRAM)
 	$(MAKE) install-files
 ifeq ($(DESTDIR),)
 	$(DATADIR)/setup
