@@ -135,10 +135,12 @@ fn what_is_installed_is_what_is_uninstalled() {
 /// is not root: who is would get a user on this system.
 fn set_up(folder: &Folder) -> Output {
     let etc = folder.path("etc");
+    // Whoever runs it need not be able to read the project.
+    folder.write("trackalert.conf", &fs::read_to_string(project("conf/trackalert.conf")).unwrap());
     let script = fs::read_to_string(project("share/setup")).unwrap();
     let script = script
         .replace("@BINDIR@", &folder.path("").display().to_string())
-        .replace("@DATADIR@", &project("conf").display().to_string())
+        .replace("@DATADIR@", &folder.path("").display().to_string())
         .replace("@CONFDIR@", &etc.display().to_string());
     let script = folder.write("setup", &script);
     let mut command = Command::new("sh");
