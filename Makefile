@@ -21,7 +21,7 @@ SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PAGES := $(wildcard man/*.[1-8])
 
 .PHONY: all build run check fmt lint test api check-sql doc pages html policy audit bench fuzz soak chaos \
-    install install-files uninstall dist package-root deb rpm build-tools check-tools
+    install install-files uninstall dist package-root deb deb-tools rpm build-tools check-tools
 
 all: build
 
@@ -244,8 +244,8 @@ DEB_REVISION   ?= 1
 DEB_MAINTAINER = $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 
 # The package is left in target/debian. Debian keeps init scripts, licences and changes in places of its own.
-deb: package-root
-	$(call packages,dpkg-shlibdeps:dpkg-dev)
+deb: deb-tools
+	$(MAKE) package-root
 	$(call cargo-tool,cargo-deb)
 	[ ! -d share/sysv ] || { install -d $(ROOT)/etc && mv $(ROOT)/usr/share/trackalert/sysv $(ROOT)/etc/init.d; }
 	cd $(ROOT)/usr/share/doc/trackalert && rm LICENSE-* && mv CHANGELOG.md changelog && gzip -9n changelog
@@ -253,6 +253,12 @@ deb: package-root
 	awk -v version=$(VERSION)-$(DEB_REVISION) -v date="$$(date -R -u -d @$(MADE_AT))" \
 	    -v maintainer="$(DEB_MAINTAINER)" -f share/debian/changelog.awk CHANGELOG.md >target/package/changelog
 	SOURCE_DATE_EPOCH=$(MADE_AT) $(CARGO) deb --no-build --no-strip --deb-revision $(DEB_REVISION)
+
+# Debian has libsodium, so its package uses that, but for SODIUM=own.
+deb-tools: build-tools
+	$(call packages,dpkg-shlibdeps:dpkg-dev pkg-config:pkgconf)
+	@[ "$(SODIUM)" = system ] || [ "$(origin SODIUM)" = "command line" ] || { $(SUDO) apt-get update -q && \
+	    $(SUDO) apt-get install -qy --no-install-recommends libsodium-dev; }
 
 # The package is left in target/generate-rpm. Its files are sorted by the mode and the mark that they get.
 rpm: package-root
