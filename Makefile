@@ -257,7 +257,7 @@ deb: deb-tools
 # Debian has libsodium, so its package uses that, but for SODIUM=own.
 deb-tools: build-tools
 	$(call packages,dpkg-shlibdeps:dpkg-dev pkg-config:pkgconf)
-	@[ "$(SODIUM)" = system ] || [ "$(origin SODIUM)" = "command line" ] || { $(SUDO) apt-get update -q && \
+	@[ "$(SODIUM)" = system ] || [ "$(origin SODIUM)" != file ] || { $(SUDO) apt-get update -q && \
 	    $(SUDO) apt-get install -qy --no-install-recommends libsodium-dev; }
 
 # The package is left in target/generate-rpm. Its files are sorted by the mode and the mark that they get.
